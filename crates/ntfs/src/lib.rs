@@ -1,1 +1,184 @@
-//! x
+//! NTFS: its structures, each in its own file, and the scan of FILE records, live and deleted.
+//!
+//! The names are those of Microsoft's documentation and of the field. Layouts follow the open documentation of
+//! the Linux-NTFS project and MS-FSCC, and were compared with volumes that Windows and ntfs-3g wrote.
+
+#![deny(clippy::arithmetic_side_effects)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+pub mod attribute;
+mod batch;
+pub mod boot_sector;
+pub mod lznt1;
+mod merge;
+mod mft;
+pub mod name;
+pub mod record;
+pub mod reparse_point;
+pub mod runs;
+mod scan;
+mod streams;
+pub mod structures;
+pub mod upcase;
+
+use std::sync::{Arc, OnceLock};
+
+use undelfs_source::ReadAt;
+use undelfs_volume::{
+    Error, FileSystemKind,
+    filesystem::{Facts, File, FileFlags, FileSystem, FileTime, Layout, LinkTarget, Scan, Stream, Want, Watch},
+};
+
+use attribute::{Attribute, kind};
+use boot_sector::BootSector;
+use mft::{Ground, Mft};
+use scan::Extensions;
+use streams::FileRecords;
+use structures::VolumeInformation;
+use upcase::UpCase;
+
+// Records of the files that NTFS keeps for itself.
+const VOLUME: u32 = 3;
+const BITMAP: u32 = 6;
+const UPCASE: u32 = 10;
+
+/// Size of the content of `$UpCase` in bytes.
+const UPCASE_SIZE: usize = 128 << 10;
+
+/// An open NTFS volume.
+pub struct Ntfs {
+    ground: Ground,
+    mft: Mft,
+    facts: Facts,
+    upcase: OnceLock<UpCase>,
+    extensions: OnceLock<Extensions>,
+}
+
+impl Ntfs {
+    /// Opens the volume whose bytes are `volume`.
+    ///
+    /// # Errors
+    /// When neither boot sector nor its backup is sound, or neither `$MFT` nor `$MFTMirr` begins with a sound
+    /// record.
+    pub fn open(volume: Arc<dyn ReadAt>) -> Result<Self, Error> {
+        let (boot, note) = BootSector::of_volume(&volume)?;
+        let mut notes: Vec<String> = note.into_iter().collect();
+        let stated = boot.total_sectors.saturating_mul(u64::from(boot.bytes_per_sector));
+        if volume.size() < stated {
+            let size = volume.size();
+            notes.push(format!("the volume has {stated} bytes, only the first {size} are in the source"));
+        }
+        let ground = Ground { volume, boot };
+        let mft = Mft::open(&ground, &mut notes)?;
+        let mut facts = Facts {
+            kind: FileSystemKind::Ntfs,
+            version: String::new(),
+            label: String::new(),
+            serial: boot.serial,
+            bytes_per_sector: boot.bytes_per_sector,
+            bytes_per_cluster: boot.bytes_per_cluster,
+            clusters: boot.clusters(),
+            records: u64::from(mft.records()),
+            root: batch::ROOT,
+            notes,
+        };
+        describe_volume(&ground, &mft, &mut facts);
+        Ok(Self { ground, mft, facts, upcase: OnceLock::new(), extensions: OnceLock::new() })
+    }
+
+    /// The extension records of a base record that the scan found.
+    fn extensions_of(&self, base: u32) -> impl Iterator<Item = u32> {
+        let all = self.extensions.get().map_or(&[][..], Vec::as_slice);
+        let from = all.partition_point(|(record, _)| *record < base);
+        all.iter().skip(from).take_while(move |(record, _)| *record == base).map(|(_, extension)| *extension)
+    }
+
+    /// The streams of one of the volume's own files.
+    fn own_streams(&self, record: u32) -> Result<Vec<Stream>, Error> {
+        let base = self.mft.read(record)?;
+        let generation = base.record().map_or(0, |record| record.sequence());
+        let time = FileTime(0);
+        self.streams(&File {
+            record,
+            generation,
+            flags: FileFlags::METADATA,
+            attributes: 0,
+            first_link: 0,
+            size: 0,
+            clusters: 0,
+            created: time,
+            modified: time,
+            changed: time,
+            accessed: time,
+        })
+    }
+
+    fn own_content(&self, record: u32) -> Option<Arc<dyn ReadAt>> {
+        let stream = self.own_streams(record).ok()?.into_iter().find(|stream| stream.name.is_empty())?;
+        Some(match stream.layout {
+            Layout::Resident(content) => Arc::new(content.to_vec()),
+            Layout::Runs(runs) => Arc::new(self.ground.reader(runs.to_vec(), stream.size, stream.valid)),
+        })
+    }
+}
+
+/// Reads label and version from the `$Volume` file.
+fn describe_volume(ground: &Ground, mft: &Mft, facts: &mut Facts) {
+    let read = mft.read(VOLUME);
+    let Some(record) = read.as_ref().ok().and_then(|buf| buf.record()) else {
+        facts.notes.push("FILE record 3 (`$Volume`) is damaged; label and version are unknown".to_owned());
+        return;
+    };
+    let content = |wanted: u32| {
+        let attribute: Option<Attribute<'_>> = record.attributes().find(|a| a.kind() == wanted);
+        ground.content(&attribute?, 1024)
+    };
+    if let Some(label) = content(kind::VOLUME_NAME) {
+        facts.label = String::from_utf8_lossy(&name::to_wtf8(&label)).into_owned();
+    }
+    if let Some(info) = content(kind::VOLUME_INFORMATION).as_deref().and_then(VolumeInformation::parse) {
+        facts.version = format!("{}.{}", info.version.0, info.version.1);
+        if info.dirty {
+            facts.notes.push("the volume is marked dirty: Windows had not finished writing to it".to_owned());
+        }
+    }
+}
+
+impl FileSystem for Ntfs {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn scan(&self, want: Want, watch: &dyn Watch) -> Result<Scan, Error> {
+        let (scan, extensions) = scan::scan(&self.ground, &self.mft, want, watch)?;
+        // Every scan of the same volume finds the same.
+        let _ = self.extensions.set(extensions);
+        Ok(scan)
+    }
+
+    fn bitmap(&self) -> Option<Arc<dyn ReadAt>> {
+        let bitmap = self.own_content(BITMAP)?;
+        (bitmap.size() >= self.ground.boot.clusters().div_ceil(8)).then_some(bitmap)
+    }
+
+    fn streams(&self, file: &File) -> Result<Vec<Stream>, Error> {
+        Ok(FileRecords::read(self, file)?.streams(&self.ground))
+    }
+
+    fn link_target(&self, file: &File) -> Result<Option<LinkTarget>, Error> {
+        Ok(FileRecords::read(self, file)?.link_target(&self.ground))
+    }
+
+    fn fold_case(&self, name: &[u8]) -> Vec<u8> {
+        let table = self.upcase.get_or_init(|| {
+            let read = || {
+                let content = self.own_content(UPCASE)?;
+                let mut bytes = vec![0; UPCASE_SIZE];
+                content.read_exact_at(&mut bytes, 0).ok()?;
+                UpCase::parse(&bytes)
+            };
+            read().unwrap_or_else(UpCase::unicode)
+        });
+        table.fold(name)
+    }
+}

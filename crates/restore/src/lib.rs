@@ -1,1 +1,32 @@
-//! x
+//! The heart of undelfs: restore contexts, the catalogue of restorable files and its tree, how far each file can
+//! be trusted, lazy content, and the cluster cache.
+//!
+//! A mount back end, the command line and the C library all work on what is here: a [`Context`] is opened on a
+//! volume and scanned; a [`Tree`] shows one or several of them.
+
+mod allocation;
+mod cache;
+mod catalogue;
+mod confidence;
+mod content;
+mod context;
+mod error;
+mod generated;
+mod inode;
+pub mod names;
+mod options;
+mod overlap;
+mod properties;
+mod report;
+mod tree;
+
+pub use cache::CacheStatus;
+pub use catalogue::{Catalogue, Count, RestorableFile};
+pub use confidence::Confidence;
+pub use content::Content;
+pub use context::Context;
+pub use error::Error;
+pub use inode::Inode;
+pub use options::{Options, Overwritten, Selection, View};
+pub use report::Format;
+pub use tree::{Attributes, DirEntry, NodeKind, Space, Tree};

@@ -38,16 +38,16 @@ impl ErrorKind {
     /// The Linux errno.
     pub fn errno(self) -> i32 {
         match self {
-            Self::Damaged | Self::Other => 5,           // EIO
-            Self::NotFound => 2,                        // ENOENT
+            Self::Damaged | Self::Other => 5,               // EIO
+            Self::NotFound => 2,                            // ENOENT
             Self::PermissionDenied | Self::KeyNeeded => 13, // EACCES
-            Self::Busy => 16,                           // EBUSY
-            Self::Unsupported => 95,                    // EOPNOTSUPP
-            Self::InvalidInput => 22,                   // EINVAL
-            Self::IsDirectory => 21,                    // EISDIR
-            Self::NotDirectory => 20,                   // ENOTDIR
-            Self::ReadOnly => 30,                       // EROFS
-            Self::Cancelled => 4,                       // EINTR
+            Self::Busy => 16,                               // EBUSY
+            Self::Unsupported => 95,                        // EOPNOTSUPP
+            Self::InvalidInput => 22,                       // EINVAL
+            Self::IsDirectory => 21,                        // EISDIR
+            Self::NotDirectory => 20,                       // ENOTDIR
+            Self::ReadOnly => 30,                           // EROFS
+            Self::Cancelled => 4,                           // EINTR
         }
     }
 
@@ -128,7 +128,9 @@ pub enum ReadError {
         error: io::Error,
     },
     /// The source ends before the bytes asked for.
-    #[error("{len} bytes at byte {offset} reach past the end, which is at byte {size}; the image is cut short")]
+    #[error(
+        "{len} bytes at byte {offset} reach past the end, which is at byte {size}; the image is cut short"
+    )]
     PastEnd {
         /// First byte asked for.
         offset: u64,

@@ -6,7 +6,13 @@
 
 pub mod bytes;
 mod error;
+mod open_error;
+mod platform;
 mod read_at;
+mod source;
+mod split;
 
 pub use error::{ErrorKind, ReadError};
+pub use open_error::OpenError;
 pub use read_at::{BadRange, ReadAt};
+pub use source::{Source, SourceKind};

@@ -31,7 +31,11 @@ pub trait ReadAt: Send + Sync {
         if read == buf.len() {
             return Ok(());
         }
-        Err(ReadError::PastEnd { offset, len: buf.len() as u64, size: self.size() })
+        Err(ReadError::PastEnd {
+            offset,
+            len: buf.len() as u64,
+            size: self.size(),
+        })
     }
 
     /// Fills `buf` as far as the medium allows. What cannot be read, because of an error or because the data
@@ -42,7 +46,10 @@ pub trait ReadAt: Send + Sync {
             Ok(read) => {
                 let missing = read.min(buf.len())..buf.len();
                 buf.get_mut(missing.clone()).unwrap_or_default().fill(0);
-                vec![BadRange { range: missing, error: None }]
+                vec![BadRange {
+                    range: missing,
+                    error: None,
+                }]
             }
             Err(first) => salvage_sectors(self, buf, offset, first),
         }
@@ -71,8 +78,12 @@ fn salvage_sectors<R: ReadAt + ?Sized>(
     let mut at = 0;
     while at < buf.len() {
         let here = offset.saturating_add(at as u64);
-        let step = usize::try_from(sector - here % sector).unwrap_or(usize::MAX).min(buf.len() - at);
-        let Some(piece) = buf.get_mut(at..at + step) else { break };
+        let step = usize::try_from(sector - here % sector)
+            .unwrap_or(usize::MAX)
+            .min(buf.len() - at);
+        let Some(piece) = buf.get_mut(at..at + step) else {
+            break;
+        };
         let error = match source.read_at(piece, here) {
             Ok(read) if read == step => {
                 at += step;
@@ -91,7 +102,10 @@ fn salvage_sectors<R: ReadAt + ?Sized>(
             Some(last) if last.range.end == at && last.error.is_some() == error.is_some() => {
                 last.range.end = at + step;
             }
-            _ => bad.push(BadRange { range: at..at + step, error }),
+            _ => bad.push(BadRange {
+                range: at..at + step,
+                error,
+            }),
         }
         at += step;
     }

@@ -4,12 +4,16 @@
 //! above know nothing of its structures. All names are WTF-8: UTF-8 in which an unpaired UTF-16 surrogate is
 //! kept as three bytes, so that every name survives.
 
+mod run_reader;
+
 use std::{fmt, sync::Arc};
 
 use bitflags::bitflags;
 use undelfs_source::{ErrorKind, ReadAt, ReadError};
 
 use crate::{Error, FileSystemKind};
+
+pub use run_reader::{Lost, RunReader};
 
 /// An open file system. All methods may be called from many threads at once.
 pub trait FileSystem: Send + Sync {
@@ -100,6 +104,9 @@ impl Watch for () {}
 pub struct FileTime(pub u64);
 
 impl FileTime {
+    /// 1970-01-01 UTC.
+    pub const UNIX_EPOCH: Self = Self(116_444_736_000_000_000);
+
     /// Seconds and nanoseconds since 1970-01-01 UTC.
     pub fn unix(self) -> (i64, u32) {
         const EPOCH: i64 = 11_644_473_600;

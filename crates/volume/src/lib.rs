@@ -1,9 +1,21 @@
 //! Volumes: where they are in a source, what is on them, and what every file system provides.
 
+pub mod boot_sector;
+mod disk;
 mod error;
+mod extent;
 pub mod filesystem;
+mod gpt;
+mod lost;
+mod mbr;
+mod notes;
+mod partition;
 
+pub use boot_sector::BootSector;
+pub use disk::{Disk, Table, Volume};
 pub use error::Error;
+pub use extent::Extent;
+pub use lost::lost_volume;
 
 /// What a volume holds, as its first bytes say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,4 +37,19 @@ pub enum FileSystemKind {
     BitLocker,
     /// Nothing that is known.
     Unknown,
+}
+
+impl std::fmt::Display for FileSystemKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ntfs => "NTFS",
+            Self::Fat12 => "FAT12",
+            Self::Fat16 => "FAT16",
+            Self::Fat32 => "FAT32",
+            Self::ExFat => "exFAT",
+            Self::ReFs => "ReFS",
+            Self::BitLocker => "BitLocker",
+            Self::Unknown => "unknown",
+        })
+    }
 }

@@ -1,0 +1,231 @@
+//! `$MFT`: finding it, and reading its records.
+
+use std::sync::Arc;
+
+use undelfs_source::ReadAt;
+use undelfs_volume::{
+    Error,
+    filesystem::{Lost, Place, Run, RunReader},
+};
+
+use crate::{
+    attribute::{Attribute, Form, kind},
+    boot_sector::BootSector,
+    record::{Record, RecordBuf},
+    runs::{BadRuns, Runs},
+    structures::attribute_list,
+};
+
+/// Longest attribute list that is read, in bytes. Windows stops at 256 KiB.
+const MAX_LIST: u64 = 1 << 20;
+
+/// What reading any part of a volume needs.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    /// The volume's bytes.
+    pub(crate) volume: Arc<dyn ReadAt>,
+    /// Its geometry.
+    pub(crate) boot: BootSector,
+}
+
+impl Ground {
+    /// The runs that one attribute describes, and whether they end in damage.
+    pub(crate) fn runs(&self, mapping_pairs: &[u8], lowest_vcn: u64) -> (Vec<Run>, bool) {
+        let mut sound = true;
+        let runs = Runs::new(mapping_pairs, lowest_vcn, self.boot.clusters());
+        let runs = runs.map_while(|run| run.map_err(|BadRuns| sound = false).ok()).collect();
+        (runs, sound)
+    }
+
+    /// A reader of a stream of `size` bytes, of which `valid` were written.
+    pub(crate) fn reader(&self, runs: Vec<Run>, size: u64, valid: u64) -> RunReader {
+        let cluster = self.boot.bytes_per_cluster;
+        RunReader::new(self.volume.clone(), runs.into(), cluster, size, valid, Lost::Error)
+    }
+
+    /// The whole content of an attribute that is described in one record, at most `limit` bytes of it. What
+    /// cannot be read is missing at the end.
+    pub(crate) fn content(&self, attribute: &Attribute<'_>, limit: u64) -> Option<Vec<u8>> {
+        match attribute.form()? {
+            Form::Resident(content) => Some(content.to_vec()),
+            Form::NonResident(form) => {
+                let (runs, _) = self.runs(form.mapping_pairs, form.lowest_vcn);
+                let covered = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
+                let covered = covered.saturating_mul(u64::from(self.boot.bytes_per_cluster));
+                let size = form.size.min(limit).min(covered).min(self.volume.size());
+                let mut content = vec![0; usize::try_from(size).ok()?];
+                let bad = self.reader(runs, size, form.valid).read_salvage(&mut content, 0);
+                if let Some(first) = bad.first() {
+                    content.truncate(first.range.start);
+                }
+                Some(content)
+            }
+        }
+    }
+
+    /// The entries of a file's `$ATTRIBUTE_LIST`, and whether they are all there; `None` where the file has no
+    /// such list.
+    pub(crate) fn attribute_list(&self, record: &Record<'_>) -> Option<(Vec<crate::structures::ListEntry>, bool)> {
+        let list = record.attributes().find(|a| a.kind() == kind::ATTRIBUTE_LIST)?;
+        let content = self.content(&list, MAX_LIST).unwrap_or_default();
+        let complete = match list.form() {
+            Some(Form::NonResident(form)) => form.size == content.len() as u64,
+            Some(Form::Resident(_)) => true,
+            None => false,
+        };
+        let (entries, sound) = attribute_list(&content);
+        Some((entries, sound && complete))
+    }
+}
+
+/// The master file table.
+pub(crate) struct Mft {
+    reader: RunReader,
+    record_size: u32,
+    records: u32,
+}
+
+impl Mft {
+    /// Finds the table: from its own first record, or where that is damaged from its copy in `$MFTMirr`. Damage
+    /// is told in `notes`.
+    ///
+    /// # Errors
+    /// When neither record is sound.
+    pub(crate) fn open(ground: &Ground, notes: &mut Vec<String>) -> Result<Self, Error> {
+        let first = first_record(ground, ground.boot.mft);
+        let base = match first {
+            Ok(base) => base,
+            Err(error) => {
+                let base = first_record(ground, ground.boot.mft_mirror).map_err(|_| error.to_string());
+                notes.push(format!("{error}; its copy in `$MFTMirr` is used instead"));
+                base.map_err(|_| error)?
+            }
+        };
+        Self::from_record(ground, &base, notes)
+    }
+
+    fn from_record(ground: &Ground, base: &RecordBuf, notes: &mut Vec<String>) -> Result<Self, Error> {
+        let no_runs = || Error::Structure {
+            structure: "$DATA of $MFT",
+            at: ground.boot.mft.saturating_mul(u64::from(ground.boot.bytes_per_cluster)),
+            expected: "a list of runs".to_owned(),
+            found: "none".to_owned(),
+            advice: "the file table is lost; recovery needs a search of the whole volume",
+        };
+        let record = base.record().ok_or_else(no_runs)?;
+        let data = unnamed_data(&record, 0).ok_or_else(no_runs)?;
+        let Some(Form::NonResident(form)) = data.form() else { return Err(no_runs()) };
+        let (mut runs, sound) = ground.runs(form.mapping_pairs, 0);
+        if !sound {
+            notes.push("the runs of `$MFT` are damaged; its end is missing".to_owned());
+        }
+        let size = form.size.min(form.valid);
+        let record_size = ground.boot.record_size;
+        let parts = ground.attribute_list(&record).unwrap_or_default().0;
+        let mut lowest: Vec<_> =
+            parts.iter().filter(|e| e.kind == kind::DATA && !e.named && e.lowest_vcn > 0).collect();
+        lowest.sort_by_key(|entry| entry.lowest_vcn);
+        for entry in lowest {
+            let so_far = Self { reader: ground.reader(runs.clone(), size, size), record_size, records: u32::MAX };
+            let part = u32::try_from(entry.holder.record).ok().and_then(|number| so_far.read(number).ok());
+            if append_part(ground, &mut runs, part.as_ref(), entry.lowest_vcn).is_none() {
+                notes.push(format!(
+                    "FILE record {} of `$MFT`, which holds its runs from cluster {} on, is damaged; files described there are missing",
+                    entry.holder.record, entry.lowest_vcn
+                ));
+            }
+        }
+        let covered = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
+        let covered = covered.saturating_mul(u64::from(ground.boot.bytes_per_cluster));
+        if covered < size {
+            notes.push(format!("`$MFT` has {size} bytes, only the first {covered} have a known place"));
+        }
+        let size = size.min(covered).min(ground.volume.size());
+        let records = size.checked_div(u64::from(record_size)).unwrap_or(0);
+        Ok(Self {
+            reader: ground.reader(runs, size, size),
+            record_size,
+            records: u32::try_from(records).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Number of records.
+    pub(crate) fn records(&self) -> u32 {
+        self.records
+    }
+
+    /// Size of a record in bytes.
+    pub(crate) fn record_size(&self) -> u32 {
+        self.record_size
+    }
+
+    /// The table's bytes.
+    pub(crate) fn reader(&self) -> &RunReader {
+        &self.reader
+    }
+
+    /// Where a record is in the table, in bytes.
+    pub(crate) fn offset(&self, record: u32) -> u64 {
+        u64::from(record).saturating_mul(u64::from(self.record_size))
+    }
+
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no FILE record.
+    pub(crate) fn read(&self, number: u32) -> Result<RecordBuf, Error> {
+        let at = self.offset(number);
+        let mut bytes = vec![0; self.record_size as usize];
+        self.reader.read_exact_at(&mut bytes, at)?;
+        let found = format!("{:02x?}", bytes.first_chunk::<4>().unwrap_or(&[0; 4]));
+        RecordBuf::parse(bytes).ok_or_else(|| Error::Structure {
+            structure: "FILE record",
+            at,
+            expected: "the signature `FILE` and matching fixups".to_owned(),
+            found,
+            advice: "the record is damaged (the position is counted in `$MFT`); what it described cannot be read",
+        })
+    }
+}
+
+fn first_record(ground: &Ground, cluster: u64) -> Result<RecordBuf, Error> {
+    let at = cluster.saturating_mul(u64::from(ground.boot.bytes_per_cluster));
+    let mut bytes = vec![0; ground.boot.record_size as usize];
+    ground.volume.read_exact_at(&mut bytes, at)?;
+    let found = format!("{:02x?}", bytes.first_chunk::<4>().unwrap_or(&[0; 4]));
+    let sound = RecordBuf::parse(bytes).filter(|buf| {
+        buf.record().is_some_and(|record| record.in_use() && unnamed_data(&record, 0).is_some())
+    });
+    sound.ok_or_else(|| Error::Structure {
+        structure: "first FILE record of $MFT",
+        at,
+        expected: "a FILE record in use that has a $DATA attribute".to_owned(),
+        found,
+        advice: "the start of the file table is damaged",
+    })
+}
+
+fn unnamed_data<'a>(record: &Record<'a>, lowest_vcn: u64) -> Option<Attribute<'a>> {
+    record.attributes().find(|attribute| {
+        let at = match attribute.form() {
+            Some(Form::NonResident(form)) => form.lowest_vcn,
+            _ => 0,
+        };
+        attribute.kind() == kind::DATA && attribute.name().is_empty() && at == lowest_vcn
+    })
+}
+
+/// Appends the runs that `part` has from `lowest_vcn` on; `None` where it has none. A gap before them is kept
+/// as lost.
+fn append_part(ground: &Ground, runs: &mut Vec<Run>, part: Option<&RecordBuf>, lowest_vcn: u64) -> Option<()> {
+    let end = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
+    let gap = lowest_vcn.checked_sub(end)?;
+    let data = unnamed_data(&part?.record()?, lowest_vcn)?;
+    let Form::NonResident(form) = data.form()? else { return None };
+    if gap > 0 {
+        runs.push(Run { first: end, count: gap, place: Place::Lost });
+    }
+    let (more, sound) = ground.runs(form.mapping_pairs, lowest_vcn);
+    runs.extend(more);
+    sound.then_some(())
+}

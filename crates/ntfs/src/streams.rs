@@ -1,0 +1,218 @@
+//! The streams of one file, put together from all records that describe it.
+
+use std::sync::Arc;
+
+use undelfs_source::ErrorKind;
+use undelfs_volume::{
+    Error,
+    filesystem::{Codec, File, FileFlags, Layout, LinkTarget, Place, Refusal, Run, Stream},
+};
+
+use crate::{
+    Ntfs,
+    attribute::{Attribute, COMPRESSION_MASK, ENCRYPTED, Form, kind},
+    lznt1::Lznt1,
+    mft::Ground,
+    name::to_wtf8,
+    record::{Record, RecordBuf, same_generation},
+    reparse_point,
+    structures::StandardInformation,
+};
+
+/// Longest content of a reparse point that is read, in bytes; NTFS allows 16 KiB.
+const MAX_REPARSE: u64 = 64 << 10;
+
+/// All records that describe one file, as far as they are still there.
+pub(crate) struct FileRecords {
+    records: Vec<RecordBuf>,
+}
+
+impl FileRecords {
+    /// Reads the records of `file`.
+    pub(crate) fn read(ntfs: &Ntfs, file: &File) -> Result<Self, Error> {
+        let base = ntfs.mft.read(file.record)?;
+        let removed = file.flags.contains(FileFlags::REMOVED);
+        let changed = || Error::Structure {
+            structure: "FILE record",
+            at: ntfs.mft.offset(file.record),
+            expected: format!("sequence number {}, as when it was scanned", file.generation),
+            found: "another".to_owned(),
+            advice: "somebody writes to the source; mount a copy, or mount again",
+        };
+        let record = base.record().ok_or_else(changed)?;
+        if record.in_use() == removed || !same_generation(record.sequence(), !removed, file.generation) {
+            return Err(changed());
+        }
+        let mut complete = !record.damaged();
+        let mut numbers = Vec::new();
+        if let Some((entries, sound)) = ntfs.ground.attribute_list(&record) {
+            complete &= sound;
+            numbers.extend(entries.iter().filter_map(|entry| u32::try_from(entry.holder.record).ok()));
+        }
+        if !complete {
+            numbers.extend(ntfs.extensions_of(file.record));
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.retain(|number| *number != file.record);
+        let mut records = vec![base];
+        for number in numbers {
+            records.extend(ntfs.mft.read(number).ok().filter(|part| belongs(part, file, removed)));
+        }
+        Ok(Self { records })
+    }
+
+    fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
+        self.records.iter().filter_map(RecordBuf::record).flat_map(|record: Record<'_>| record.attributes())
+    }
+
+    fn reparse_point(&self, ground: &Ground) -> Option<Vec<u8>> {
+        let attribute = self.attributes().find(|a| a.kind() == kind::REPARSE_POINT)?;
+        ground.content(&attribute, MAX_REPARSE)
+    }
+
+    /// Where the file points, where it is a symbolic link.
+    pub(crate) fn link_target(&self, ground: &Ground) -> Option<LinkTarget> {
+        if let Some(content) = self.reparse_point(ground) {
+            return reparse_point::link_target(&content);
+        }
+        let data = self.attributes().find(|a| a.kind() == kind::DATA && a.name().is_empty())?;
+        reparse_point::interix_target(&ground.content(&data, MAX_REPARSE)?)
+    }
+
+    /// The file's streams: the unnamed one first, then by name.
+    pub(crate) fn streams(&self, ground: &Ground) -> Vec<Stream> {
+        let mut parts: Vec<Part<'_>> = self.attributes().filter_map(|a| Part::new(ground, a)).collect();
+        parts.sort_by(|a, b| (a.name, a.first).cmp(&(b.name, b.first)));
+        let refusal = self.refusal(ground);
+        let mut streams: Vec<Stream> = parts
+            .chunk_by(|a, b| a.name == b.name)
+            .map(|parts| stream(ground, parts, refusal.as_ref()))
+            .collect();
+        streams.sort_by(|a, b| a.name.cmp(&b.name));
+        streams
+    }
+
+    /// Why the unnamed stream is not the file's content, where it is not.
+    fn refusal(&self, ground: &Ground) -> Option<Refusal> {
+        let content = self.reparse_point(ground)?;
+        let info = self.attributes().find(|a| a.kind() == kind::STANDARD_INFORMATION);
+        let attributes = info
+            .and_then(|info| StandardInformation::parse(info.resident()?))
+            .map_or(0, |info| info.attributes);
+        reparse_point::refusal(reparse_point::tag(&content)?, attributes)
+    }
+}
+
+/// True when `part` extends `file`.
+fn belongs(part: &RecordBuf, file: &File, removed: bool) -> bool {
+    let Some(record) = part.record() else { return false };
+    record.base().is_some_and(|base| {
+        base.record == u64::from(file.record)
+            && record.in_use() != removed
+            && base.sequence == file.generation
+    })
+}
+
+/// A `$DATA` attribute: a stream, or the part of one that begins at cluster `first`.
+struct Part<'a> {
+    name: &'a [u8],
+    first: u64,
+    end: u64,
+    flags: u16,
+    form: Form<'a>,
+    runs: Vec<Run>,
+}
+
+impl<'a> Part<'a> {
+    fn new(ground: &Ground, attribute: Attribute<'a>) -> Option<Self> {
+        if attribute.kind() != kind::DATA {
+            return None;
+        }
+        let form = attribute.form()?;
+        let (first, end, runs) = match form {
+            Form::Resident(_) => (0, 0, Vec::new()),
+            Form::NonResident(form) => {
+                let (runs, _) = ground.runs(form.mapping_pairs, form.lowest_vcn);
+                let decoded = runs.last().map_or(form.lowest_vcn, |run| run.first.saturating_add(run.count));
+                // An empty stream's highest cluster is written as -1.
+                let stated = form.highest_vcn.wrapping_add(1).min(ground.boot.clusters().saturating_mul(2));
+                (form.lowest_vcn, stated.max(decoded), runs)
+            }
+        };
+        Some(Self { name: attribute.name(), first, end, flags: attribute.flags(), form, runs })
+    }
+}
+
+/// Appends `runs` that begin at `first`, with the clusters between as lost. Clusters that are there already
+/// stay as they are.
+fn append(all: &mut Vec<Run>, runs: &[Run], first: u64, end: u64) {
+    let have = all.last().map_or(0, |run| run.first.saturating_add(run.count));
+    if first < have {
+        return;
+    }
+    push_lost(all, first);
+    all.extend(runs);
+    push_lost(all, end);
+}
+
+fn push_lost(all: &mut Vec<Run>, end: u64) {
+    let have = all.last().map_or(0, |run| run.first.saturating_add(run.count));
+    if let Some(count @ 1..) = end.checked_sub(have) {
+        all.push(Run { first: have, count, place: Place::Lost });
+    }
+}
+
+/// Puts the parts of one stream together.
+fn stream(ground: &Ground, parts: &[Part<'_>], reparse: Option<&Refusal>) -> Stream {
+    let cluster = u64::from(ground.boot.bytes_per_cluster);
+    let name = parts.first().map_or_else(Vec::new, |part| to_wtf8(part.name));
+    let head = parts.first().filter(|part| part.first == 0);
+    let flags = parts.first().map_or(0, |part| part.flags);
+    if let Some(Form::Resident(content)) = head.map(|part| part.form) {
+        let size = content.len() as u64;
+        let refusal = refusal(flags, &name, reparse);
+        return Stream { name, size, valid: size, layout: Layout::Resident(content.into()), codec: None, refusal };
+    }
+    let mut runs: Vec<Run> = Vec::new();
+    for part in parts {
+        append(&mut runs, &part.runs, part.first, part.end);
+    }
+    let covered = |runs: &[Run]| runs.last().map_or(0, |run| run.first.saturating_add(run.count));
+    // Without the head nobody says the size: the clusters that are known bound it.
+    let (size, valid, unit) = match head.map(|part| part.form) {
+        Some(Form::NonResident(form)) => (form.size, form.valid.min(form.size), form.compression_unit),
+        _ => (covered(&runs).saturating_mul(cluster), u64::MAX, 0),
+    };
+    let needed = size.div_ceil(cluster.max(1));
+    push_lost(&mut runs, needed);
+    let mut refusal = refusal(flags, &name, reparse);
+    let runs: Arc<[Run]> = runs.into();
+    let codec = match flags & COMPRESSION_MASK {
+        0 => None,
+        method => {
+            let codec = Lznt1::new(runs.clone(), ground.boot.bytes_per_cluster, unit).filter(|_| method == 1);
+            if codec.is_none() {
+                refusal.get_or_insert_with(|| Refusal {
+                    kind: ErrorKind::Unsupported,
+                    reason: format!(
+                        "the content cannot be read: compression method {method} in units of 2^{unit} clusters is unknown"
+                    ),
+                });
+            }
+            codec.filter(|_| unit > 0).map(|codec| Arc::new(codec) as Arc<dyn Codec>)
+        }
+    };
+    Stream { name, size, valid: valid.min(size), layout: Layout::Runs(runs), codec, refusal }
+}
+
+fn refusal(flags: u16, name: &[u8], reparse: Option<&Refusal>) -> Option<Refusal> {
+    if flags & ENCRYPTED != 0 {
+        return Some(Refusal {
+            kind: ErrorKind::KeyNeeded,
+            reason: "the content is encrypted by EFS; it can be read only with the key of a user who may decrypt it"
+                .to_owned(),
+        });
+    }
+    reparse.filter(|_| name.is_empty()).cloned()
+}

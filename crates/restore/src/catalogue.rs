@@ -1,0 +1,327 @@
+//! The catalogue: all restorable files of a context, and the tree that their paths make.
+
+pub(crate) mod hierarchy;
+mod placement;
+
+use std::{borrow::Cow, ops::Range};
+
+use undelfs_volume::filesystem::{Facts, File, FileFlags, Link, Run, Scan};
+
+use crate::{
+    View,
+    allocation::Allocation,
+    confidence::{Confidence, Damage, Reason, judge},
+    overlap::Overlaps,
+};
+use hierarchy::{Ground, Hierarchy, Meaning, Node, Slot};
+use placement::{Placement, links_of};
+
+/// All restorable files of a context, and the tree that their paths make.
+pub struct Catalogue {
+    files: Vec<File>,
+    links: Vec<Link>,
+    names: Vec<u8>,
+    damage: Vec<Damage>,
+    overlaps: Overlaps,
+    allocation: Option<Allocation>,
+    pub(crate) tree: Hierarchy,
+    facts: Facts,
+    view: View,
+    notes: Vec<String>,
+}
+
+/// One restorable file: a file or directory under one of its names.
+pub struct RestorableFile<'a> {
+    /// Where it stands in the mount, from the volume's root, with `/` between names; WTF-8.
+    pub path: &'a [u8],
+    /// The file.
+    pub file: &'a File,
+    /// Clusters that the allocation bitmap has in use now; all of them for a file that still exists.
+    pub clusters_in_use: u64,
+    /// How far the content can be trusted.
+    pub confidence: Confidence,
+    /// Why.
+    pub reason: String,
+}
+
+/// How many files a catalogue lists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Deleted files.
+    pub removed_files: u64,
+    /// Deleted directories.
+    pub removed_directories: u64,
+    /// Files and directories that still exist.
+    pub regular: u64,
+    /// Deleted files by confidence, in the order of [`Confidence::ALL`].
+    pub confidence: [u64; 4],
+}
+
+impl Catalogue {
+    /// Builds the catalogue of a scan.
+    pub(crate) fn new(mut scan: Scan, facts: &Facts, allocation: Option<Allocation>, view: View) -> Self {
+        let overlaps = Overlaps::find(&mut scan.claims, &scan.owners);
+        let damage = damage(&scan, &overlaps, allocation.as_ref());
+        let Scan { mut files, mut links, mut names, mut notes, claims, owners } = scan;
+        drop((claims, owners));
+        files.shrink_to_fit();
+        links.shrink_to_fit();
+        names.shrink_to_fit();
+        match &allocation {
+            None => notes.push(
+                "`$Bitmap` cannot be read: only the runs of existing files tell what is overwritten".to_owned(),
+            ),
+            Some(allocation) if allocation.unreadable() > 0 => notes.push(format!(
+                "`$Bitmap` cannot be read for {} clusters: only the runs of existing files tell what is overwritten there",
+                allocation.unreadable()
+            )),
+            Some(_) => {}
+        }
+        let placement = Placement::new(&files, &links, facts.root, view);
+        let ground = Ground { files: &files, links: &links, names: &names };
+        let tree = Hierarchy::new(ground, &placement);
+        drop(placement);
+        let notes = facts.notes.iter().cloned().chain(notes).collect();
+        Self { files, links, names, damage, overlaps, allocation, tree, facts: facts.clone(), view, notes }
+    }
+
+    pub(crate) fn ground(&self) -> Ground<'_> {
+        Ground { files: &self.files, links: &self.links, names: &self.names }
+    }
+
+    /// What the volume says of itself.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Damage that was met, one sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Which files are listed.
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    pub(crate) fn file(&self, index: u32) -> Option<&File> {
+        self.files.get(index as usize)
+    }
+
+    pub(crate) fn files(&self) -> u32 {
+        self.files.len() as u32
+    }
+
+    pub(crate) fn find_record(&self, record: u32) -> Option<u32> {
+        self.files.binary_search_by_key(&record, |file| file.record).ok().map(|index| index as u32)
+    }
+
+    /// How many names of a file are shown, at least one.
+    pub(crate) fn shown_links(&self, file: u32) -> u32 {
+        let links = links_of(&self.files, &self.links, file);
+        (links.filter(|link| self.tree.shows(*link)).count() as u32).max(1)
+    }
+
+    /// Clusters of a file that are in use now.
+    pub(crate) fn clusters_in_use(&self, index: u32) -> u64 {
+        let removed = self.file(index).filter(|file| file.flags.contains(FileFlags::REMOVED));
+        match removed {
+            Some(_) => u64::from(self.damage_of(index).in_use),
+            None => self.file(index).map_or(0, |file| file.clusters),
+        }
+    }
+
+    fn damage_of(&self, index: u32) -> Damage {
+        self.damage.get(index as usize).copied().unwrap_or_default()
+    }
+
+    /// How far a file's content can be trusted, and why.
+    pub(crate) fn judge(&self, index: u32) -> (Confidence, Reason) {
+        match self.file(index) {
+            Some(file) => judge(file, self.damage_of(index), self.allocation.is_some()),
+            None => (Confidence::Lost, Reason::NoContent),
+        }
+    }
+
+    /// The ranges of a run's clusters on the volume that belong to others by now; ascending, not touching.
+    pub(crate) fn overwritten(&self, index: u32, clusters: Range<u64>) -> Vec<Range<u64>> {
+        let removed = self.file(index).is_some_and(|file| file.flags.contains(FileFlags::REMOVED));
+        if !removed {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        if let Some(allocation) = &self.allocation {
+            allocation.used(clusters.clone(), |range| all.push(range));
+        }
+        self.overlaps.lost(index, clusters, |range| all.push(range));
+        all.sort_unstable_by_key(|range| range.start);
+        all.dedup_by(|next, last| {
+            let touches = next.start <= last.end;
+            if touches {
+                last.end = last.end.max(next.end);
+            }
+            touches
+        });
+        all
+    }
+
+    /// True where no run of the file can have been overwritten, without asking for each.
+    pub(crate) fn untouched(&self, index: u32) -> bool {
+        self.damage_of(index) == Damage::default()
+    }
+
+    /// Files listed, by kind and by confidence.
+    pub fn count(&self) -> Count {
+        let mut count = Count::default();
+        for index in 0..self.files() {
+            let Some(file) = self.file(index) else { continue };
+            let directory = file.flags.contains(FileFlags::DIRECTORY);
+            let listed = self.nodes_of(index).next().is_some();
+            match (listed, file.flags.contains(FileFlags::REMOVED), directory) {
+                (false, ..) => {}
+                (true, true, true) => count.removed_directories += 1,
+                (true, true, false) => {
+                    count.removed_files += 1;
+                    let confidence = self.judge(index).0;
+                    for (value, number) in Confidence::ALL.iter().zip(&mut count.confidence) {
+                        *number += u64::from(*value == confidence);
+                    }
+                }
+                (true, false, _) => count.regular += u64::from(self.view != View::Deleted),
+            }
+        }
+        count
+    }
+
+    /// The nodes that a file is shown under, for its own sake.
+    fn nodes_of(&self, index: u32) -> impl Iterator<Item = Node> {
+        let live = self.file(index).is_some_and(|file| !file.flags.contains(FileFlags::REMOVED));
+        // Live directories stand in a tree of deleted files only because they lead to them.
+        let leads_only = live && self.view == View::Deleted;
+        links_of(&self.files, &self.links, index)
+            .filter(move |link| !leads_only && self.tree.shows(*link))
+            .map(|link| self.tree.link_node(link))
+    }
+
+    /// The first node that a file is shown under.
+    pub(crate) fn first_node(&self, index: u32) -> Option<Node> {
+        let mut links = links_of(&self.files, &self.links, index);
+        let named = links.find(|link| self.tree.shows(*link)).map(|link| self.tree.link_node(link));
+        named.or_else(|| self.tree.unnamed_node(index))
+    }
+
+    /// All restorable files: index of the file and node, in the order of their records, files without any name
+    /// last.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, Node)> {
+        let named = (0..self.files()).flat_map(|index| self.nodes_of(index).map(move |node| (index, node)));
+        named.chain(self.tree.unnamed())
+    }
+
+    /// The restorable file that a node stands for, its path written to `path`.
+    pub(crate) fn restorable<'a>(
+        &'a self,
+        index: u32,
+        node: Node,
+        paths: &mut Paths,
+        path: &'a mut Vec<u8>,
+    ) -> Option<RestorableFile<'a>> {
+        paths.write(self, node, path);
+        let (confidence, reason) = self.judge(index);
+        Some(RestorableFile {
+            path,
+            file: self.file(index)?,
+            clusters_in_use: self.clusters_in_use(index),
+            confidence,
+            reason: reason.to_string(),
+        })
+    }
+
+    pub(crate) fn name(&self, node: Node) -> Cow<'_, [u8]> {
+        self.tree.name(self.ground(), node)
+    }
+
+    pub(crate) fn meaning(&self, node: Node) -> Meaning {
+        self.tree.meaning(self.ground(), node)
+    }
+
+    pub(crate) fn lookup(&self, slot: Slot, name: &[u8]) -> Option<Node> {
+        self.tree.lookup(self.ground(), slot, name)
+    }
+}
+
+/// Counts what happened to the clusters of deleted files.
+fn damage(scan: &Scan, overlaps: &Overlaps, allocation: Option<&Allocation>) -> Vec<Damage> {
+    let mut damage = vec![Damage::default(); scan.files.len()];
+    let add = |number: &mut u32, more: u64| {
+        *number = number.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+    };
+    for claim in &scan.claims {
+        let owner = scan.owners.get(claim.owner as usize).filter(|owner| !owner.live);
+        let Some(damage) = owner.and_then(|owner| damage.get_mut(owner.file as usize)) else { continue };
+        let clusters = claim.first..claim.first + u64::from(claim.count);
+        if let Some(allocation) = allocation {
+            add(&mut damage.in_use, allocation.count(clusters.clone()));
+        }
+        if !overlaps.is_empty() {
+            add(&mut damage.claimed, overlaps.count(clusters));
+        }
+    }
+    overlaps.wins(|file, clusters| {
+        if let Some(damage) = damage.get_mut(file as usize) {
+            let clusters = u32::try_from(clusters).unwrap_or(u32::MAX);
+            damage.claimed = damage.claimed.saturating_sub(clusters);
+        }
+    });
+    damage
+}
+
+/// Writes paths, and keeps that of the last directory: neighbours mostly share it.
+#[derive(Default)]
+pub(crate) struct Paths {
+    slot: Option<Slot>,
+    directory: Vec<u8>,
+    way: Vec<Node>,
+}
+
+impl Paths {
+    /// Replaces `path` by the path of `node` from the volume's root.
+    pub(crate) fn write(&mut self, catalogue: &Catalogue, node: Node, path: &mut Vec<u8>) {
+        let slot = catalogue.tree.slot_of(node);
+        if self.slot != Some(slot) {
+            self.slot = Some(slot);
+            self.way.clear();
+            let mut at = slot;
+            while let Some(directory) = catalogue.tree.node_of(at) {
+                self.way.push(directory);
+                at = catalogue.tree.slot_of(directory);
+            }
+            self.directory.clear();
+            for directory in self.way.iter().rev() {
+                self.directory.extend_from_slice(&catalogue.name(*directory));
+                self.directory.push(b'/');
+            }
+        }
+        path.clear();
+        path.extend_from_slice(&self.directory);
+        path.extend_from_slice(&catalogue.name(node));
+    }
+
+    /// How many directories stand above `node`, the root not counted.
+    pub(crate) fn depth(catalogue: &Catalogue, node: Node) -> usize {
+        let mut depth = 0;
+        let mut at = catalogue.tree.slot_of(node);
+        while let Some(directory) = catalogue.tree.node_of(at) {
+            depth += 1;
+            at = catalogue.tree.slot_of(directory);
+        }
+        depth
+    }
+}
+
+/// True where a run is on the volume, with its clusters there.
+pub(crate) fn clusters_of(run: &Run) -> Option<Range<u64>> {
+    match run.place {
+        undelfs_volume::filesystem::Place::At(first) => Some(first..first + run.count),
+        _ => None,
+    }
+}

@@ -1,0 +1,163 @@
+//! How far a restorable file can be trusted, and why.
+
+use std::fmt;
+
+use undelfs_volume::filesystem::{File, FileFlags};
+
+/// How far the content can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Confidence {
+    /// The content is the file's.
+    Certain,
+    /// Nothing speaks against the content.
+    Likely,
+    /// Some of the content is gone; which, is declared.
+    Partial,
+    /// Nothing of the content is left.
+    Lost,
+}
+
+impl Confidence {
+    /// All values, the best first.
+    pub const ALL: [Self; 4] = [Self::Certain, Self::Likely, Self::Partial, Self::Lost];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Certain => "certain",
+            Self::Likely => "likely",
+            Self::Partial => "partial",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// What happened to the clusters of a file since it was deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Damage {
+    /// Clusters that the allocation bitmap has in use now.
+    pub(crate) in_use: u32,
+    /// Clusters that another file claims too, which has or had them later, as far as that can be told.
+    pub(crate) claimed: u32,
+}
+
+/// The reason of a confidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Exists,
+    Directory,
+    Empty,
+    InRecord,
+    Free,
+    NoBitmap,
+    Damaged,
+    NoContent,
+    Overwritten { in_use: u32, claimed: u32, clusters: u64 },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists => f.write_str("the file still exists"),
+            Self::Directory => f.write_str("a directory has no content of its own"),
+            Self::Empty => f.write_str("the file was empty"),
+            Self::InRecord => f.write_str("the content is in the FILE record"),
+            Self::Free => f.write_str("no cluster is in use or claimed by another file"),
+            Self::NoBitmap => {
+                f.write_str("no existing file claims a cluster; $Bitmap cannot be read to make sure")
+            }
+            Self::Damaged => f.write_str("a part of the file's description is missing or damaged"),
+            Self::NoContent => f.write_str("no description of the content is left"),
+            Self::Overwritten { in_use, claimed, clusters } => {
+                if *in_use > 0 {
+                    write!(f, "{in_use} of {clusters} clusters are in use by other files")?;
+                }
+                if *in_use > 0 && *claimed > 0 {
+                    f.write_str("; ")?;
+                }
+                if *claimed > 0 {
+                    write!(f, "{claimed} of {clusters} clusters were claimed by other files later")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Judges a file.
+pub(crate) fn judge(file: &File, damage: Damage, bitmap: bool) -> (Confidence, Reason) {
+    let Damage { in_use, claimed } = damage;
+    let flags = file.flags;
+    if !flags.contains(FileFlags::REMOVED) && !flags.contains(FileFlags::DAMAGED) {
+        (Confidence::Certain, Reason::Exists)
+    } else if flags.contains(FileFlags::DIRECTORY) {
+        (Confidence::Certain, Reason::Directory)
+    } else if flags.contains(FileFlags::NO_CONTENT) {
+        (Confidence::Lost, Reason::NoContent)
+    } else if in_use > 0 || claimed > 0 {
+        let all = u64::from(in_use.max(claimed)) >= file.clusters;
+        let reason = Reason::Overwritten { in_use, claimed, clusters: file.clusters };
+        (if all { Confidence::Lost } else { Confidence::Partial }, reason)
+    } else if flags.contains(FileFlags::DAMAGED) {
+        (Confidence::Partial, Reason::Damaged)
+    } else if file.clusters == 0 && flags.contains(FileFlags::RESIDENT) {
+        (Confidence::Certain, if file.size == 0 { Reason::Empty } else { Reason::InRecord })
+    } else if file.clusters == 0 && file.size == 0 {
+        (Confidence::Certain, Reason::Empty)
+    } else if bitmap {
+        (Confidence::Likely, Reason::Free)
+    } else {
+        (Confidence::Likely, Reason::NoBitmap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use undelfs_volume::filesystem::FileTime;
+
+    fn file(flags: FileFlags, size: u64, clusters: u64) -> File {
+        let time = FileTime(0);
+        File {
+            record: 40,
+            generation: 1,
+            flags: flags | FileFlags::REMOVED,
+            attributes: 0,
+            first_link: 0,
+            size,
+            clusters,
+            created: time,
+            modified: time,
+            changed: time,
+            accessed: time,
+        }
+    }
+
+    fn damage(in_use: u32, claimed: u32) -> Damage {
+        Damage { in_use, claimed }
+    }
+
+    #[test]
+    fn only_content_inside_the_record_is_certain() {
+        let judged = |flags, size, clusters| judge(&file(flags, size, clusters), Damage::default(), true).0;
+        assert_eq!(judged(FileFlags::RESIDENT, 100, 0), Confidence::Certain);
+        assert_eq!(judged(FileFlags::empty(), 0, 0), Confidence::Certain);
+        assert_eq!(judged(FileFlags::empty(), 8192, 2), Confidence::Likely);
+        assert_eq!(judged(FileFlags::RESIDENT, 100, 2), Confidence::Likely);
+        assert_eq!(judged(FileFlags::DAMAGED, 8192, 2), Confidence::Partial);
+        assert_eq!(judged(FileFlags::NO_CONTENT, 0, 0), Confidence::Lost);
+    }
+
+    #[test]
+    fn overwritten_clusters_make_it_partial_and_all_of_them_lost() {
+        let f = file(FileFlags::empty(), 8192, 2);
+        assert_eq!(judge(&f, damage(1, 0), true).0, Confidence::Partial);
+        assert_eq!(judge(&f, damage(1, 1), true).0, Confidence::Partial);
+        assert_eq!(judge(&f, damage(0, 2), true).0, Confidence::Lost);
+        let (_, reason) = judge(&f, damage(1, 1), true);
+        assert_eq!(
+            reason.to_string(),
+            "1 of 2 clusters are in use by other files; 1 of 2 clusters were claimed by other files later"
+        );
+    }
+}

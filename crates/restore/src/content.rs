@@ -1,0 +1,231 @@
+//! Lazy content: a stream's bytes, put together when somebody reads them.
+
+use std::{ops::Range, sync::Arc};
+
+use undelfs_source::{ErrorKind, ReadAt, ReadError};
+use undelfs_volume::filesystem::{Codec, Layout, Lost, Place, Refusal, Run, RunReader, Stream};
+
+use crate::{
+    Error, Overwritten,
+    cache::{BlockId, ClusterCache},
+    catalogue::{Catalogue, clusters_of},
+};
+
+/// Bytes of something in the mount.
+pub trait Content: Send + Sync {
+    /// Size in bytes.
+    fn size(&self) -> u64;
+
+    /// Fills `buf` from `offset` on, and says how many bytes there were: fewer than `buf.len()` only at the end.
+    ///
+    /// # Errors
+    /// When any of the bytes cannot be given.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error>;
+}
+
+/// Any bytes of the layers below are content.
+pub(crate) struct Plain<R>(pub(crate) R);
+
+impl<R: ReadAt> Content for Plain<R> {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
+        Ok(self.0.read_at(buf, offset)?)
+    }
+}
+
+/// A stream, and what of it is gone.
+#[derive(Debug)]
+pub(crate) struct StreamState {
+    pub(crate) stream: Stream,
+    /// The runs with what was overwritten as lost.
+    runs: Arc<[Run]>,
+    /// Byte ranges of the content that are gone; ascending, not touching.
+    pub(crate) overwritten: Vec<Range<u64>>,
+}
+
+impl StreamState {
+    /// Finds what of a stream of the file with this index was overwritten.
+    pub(crate) fn new(catalogue: &Catalogue, index: u32, stream: Stream, cluster: u32) -> Self {
+        let Layout::Runs(runs) = &stream.layout else {
+            return Self { stream, runs: Arc::new([]), overwritten: Vec::new() };
+        };
+        let runs = if catalogue.untouched(index) { runs.clone() } else { mask(catalogue, index, runs) };
+        let written = stream.size.min(stream.valid);
+        let unit = stream.codec.as_ref().map_or(1, |codec| codec.unit().max(1));
+        let mut overwritten: Vec<Range<u64>> = Vec::new();
+        for run in runs.iter().filter(|run| run.place == Place::Lost) {
+            let start = run.first.saturating_mul(u64::from(cluster));
+            let end = run.first.saturating_add(run.count).saturating_mul(u64::from(cluster));
+            // Where one cluster of a unit is gone the unit cannot be decoded.
+            let range = (start / unit * unit).min(written)..end.div_ceil(unit).saturating_mul(unit).min(written);
+            match overwritten.last_mut() {
+                _ if range.is_empty() => {}
+                Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+                _ => overwritten.push(range),
+            }
+        }
+        Self { stream, runs, overwritten }
+    }
+}
+
+/// The runs, with every cluster that was overwritten as lost.
+fn mask(catalogue: &Catalogue, index: u32, runs: &[Run]) -> Arc<[Run]> {
+    let mut masked: Vec<Run> = Vec::with_capacity(runs.len());
+    let push = |all: &mut Vec<Run>, run: Run| match all.last_mut() {
+        Some(last) if run.place == Place::Lost && last.place == Place::Lost => last.count += run.count,
+        _ => all.push(run),
+    };
+    for run in runs {
+        let Some(clusters) = clusters_of(run) else {
+            push(&mut masked, *run);
+            continue;
+        };
+        let mut at = clusters.start;
+        let part = |from: u64, to: u64, place| Run {
+            first: run.first + (from - clusters.start),
+            count: to - from,
+            place,
+        };
+        for gone in catalogue.overwritten(index, clusters.clone()) {
+            if gone.start > at {
+                push(&mut masked, part(at, gone.start, Place::At(at)));
+            }
+            push(&mut masked, part(gone.start, gone.end, Place::Lost));
+            at = gone.end;
+        }
+        if at < clusters.end {
+            push(&mut masked, part(at, clusters.end, Place::At(at)));
+        }
+    }
+    masked.into()
+}
+
+/// What is needed to open a stream.
+pub(crate) struct Opening<'a> {
+    pub(crate) volume: &'a Arc<dyn ReadAt>,
+    pub(crate) cluster: u32,
+    pub(crate) overwritten: Overwritten,
+    pub(crate) cache: &'a Arc<ClusterCache>,
+    /// The block of the stream's first unit.
+    pub(crate) block: BlockId,
+}
+
+impl Opening<'_> {
+    /// Opens a stream for reading.
+    ///
+    /// # Errors
+    /// When its content cannot be given at all.
+    pub(crate) fn open(&self, state: &Arc<StreamState>) -> Result<Arc<dyn Content>, Error> {
+        let stream = &state.stream;
+        if let Some(Refusal { kind, reason }) = &stream.refusal {
+            return Err(Error::refused(*kind, reason.clone()));
+        }
+        let runs = match (&stream.layout, self.overwritten) {
+            (Layout::Resident(content), _) => return Ok(Arc::new(Resident(content.clone()))),
+            (Layout::Runs(runs), Overwritten::Raw) => runs.clone(),
+            (Layout::Runs(_), _) => state.runs.clone(),
+        };
+        let lost = if self.overwritten == Overwritten::Error { Lost::Error } else { Lost::Zeros };
+        let Some(codec) = &stream.codec else {
+            let reader =
+                RunReader::new(self.volume.clone(), runs, self.cluster, stream.size, stream.valid, lost);
+            return Ok(Arc::new(Plain(reader)));
+        };
+        let clusters = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
+        let stored = clusters.saturating_mul(u64::from(self.cluster)).max(stream.size);
+        let raw = RunReader::new(self.volume.clone(), runs, self.cluster, stored, stored, lost);
+        let gone = if self.overwritten == Overwritten::Raw { Vec::new() } else { state.overwritten.clone() };
+        Ok(Arc::new(Coded {
+            codec: codec.clone(),
+            raw,
+            size: stream.size,
+            valid: stream.valid.min(stream.size),
+            gone,
+            gone_is_error: self.overwritten == Overwritten::Error,
+            cache: self.cache.clone(),
+            block: self.block,
+        }))
+    }
+}
+
+struct Resident(Arc<[u8]>);
+
+impl Content for Resident {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
+        Ok(self.0.as_ref().read_at(buf, offset)?)
+    }
+}
+
+/// A stream whose units are decoded, and held in the cluster cache.
+struct Coded {
+    codec: Arc<dyn Codec>,
+    raw: RunReader,
+    size: u64,
+    valid: u64,
+    gone: Vec<Range<u64>>,
+    gone_is_error: bool,
+    cache: Arc<ClusterCache>,
+    block: BlockId,
+}
+
+impl Coded {
+    /// True where the unit that begins at this byte cannot be decoded because a cluster of it is gone.
+    fn is_gone(&self, offset: u64) -> bool {
+        let index = self.gone.partition_point(|range| range.end <= offset);
+        self.gone.get(index).is_some_and(|range| range.start <= offset)
+    }
+
+    fn decode(&self, unit: u64) -> Result<Arc<[u8]>, ReadError> {
+        let start = unit.saturating_mul(self.codec.unit());
+        let len = self.codec.unit().min(self.valid.saturating_sub(start));
+        let mut content = vec![0; usize::try_from(len).unwrap_or(0)];
+        self.codec.decode(unit, &self.raw, &mut content)?;
+        Ok(content.into())
+    }
+
+    /// Copies what `unit` has from `within` on to the start of `buf`, and says how much that was.
+    fn copy_unit(&self, unit: u64, within: u64, buf: &mut [u8]) -> Result<(), Error> {
+        let start = unit.saturating_mul(self.codec.unit());
+        if self.is_gone(start) {
+            if self.gone_is_error {
+                let reason = format!("the bytes at byte {start} of the file are overwritten");
+                return Err(Error::refused(ErrorKind::Damaged, reason));
+            }
+            buf.fill(0);
+            return Ok(());
+        }
+        let block = self.cache.get(BlockId { unit, ..self.block }, || self.decode(unit))?;
+        block.as_ref().read_at(buf, within)?;
+        Ok(())
+    }
+}
+
+impl Content for Coded {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
+        let left = |end: u64| usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
+        let (total, stored) = (left(self.size), left(self.valid));
+        let unit_size = self.codec.unit();
+        let mut done = 0;
+        while done < stored {
+            let at = offset + done as u64;
+            let within = at % unit_size;
+            let step = usize::try_from(unit_size - within).unwrap_or(usize::MAX).min(stored - done);
+            let Some(piece) = buf.get_mut(done..done + step) else { break };
+            self.copy_unit(at / unit_size, within, piece)?;
+            done += step;
+        }
+        buf.get_mut(stored..total).unwrap_or_default().fill(0);
+        Ok(total)
+    }
+}

@@ -1,0 +1,312 @@
+//! Restore contexts: an open volume, with its scan.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use lru::LruCache;
+use undelfs_ntfs::Ntfs;
+use undelfs_source::{ErrorKind, ReadAt, Source};
+use undelfs_volume::{
+    Disk, FileSystemKind, Volume,
+    filesystem::{Facts, FileFlags, FileSystem, LinkTarget, Want, Watch},
+    lost_volume,
+};
+
+use crate::{
+    Catalogue, Content, Error, Options, Selection, View,
+    allocation::Allocation,
+    cache::{BlockId, CacheStatus, ClusterCache},
+    catalogue::{Paths, hierarchy::Node},
+    content::{Opening, StreamState},
+};
+
+/// How many files' streams are kept at hand: what one program asks of one file comes in a burst.
+const FILES_AT_HAND: std::num::NonZeroUsize = std::num::NonZeroUsize::new(64).unwrap();
+
+type Streams = Arc<[Arc<StreamState>]>;
+
+/// An open volume of a locked source. Dropping the last context of a source closes it and releases the lock.
+pub struct Context {
+    source: Arc<Source>,
+    entry: Volume,
+    volume: Arc<dyn ReadAt>,
+    file_system: Option<Box<dyn FileSystem>>,
+    options: Options,
+    cache: Arc<ClusterCache>,
+    catalogue: OnceLock<Arc<Catalogue>>,
+    at_hand: Mutex<LruCache<u32, Streams>>,
+    /// Why nothing but the volume's bytes can be shown, where that is so.
+    closed: Option<String>,
+    notes: Vec<String>,
+}
+
+impl Context {
+    /// Opens the volumes of `source` that `selection` names; all of them where it names none.
+    ///
+    /// A volume whose file system is not known, or that is locked, is opened all the same when it is one of
+    /// several: only its bytes can be shown.
+    ///
+    /// # Errors
+    /// When no volume fits, or the only one that does cannot be shown.
+    pub fn open_all(
+        source: Arc<Source>,
+        selection: &Selection,
+        options: &Options,
+    ) -> Result<Vec<Self>, Error> {
+        let bytes: Arc<dyn ReadAt> = source.clone();
+        let (entries, notes) = select(&bytes, selection, &source)?;
+        let cache = Arc::new(ClusterCache::new(options.cache_bytes));
+        let alone = entries.len() == 1;
+        entries
+            .into_iter()
+            .map(|entry| {
+                let opened = open_file_system(&entry, &bytes);
+                let (file_system, closed) = match opened {
+                    Ok(Some(file_system)) => (Some(file_system), None),
+                    Ok(None) => (None, Some(unknown(&entry))),
+                    Err(error) if alone => return Err(error),
+                    Err(error) => (None, Some(error.to_string())),
+                };
+                let volume = Arc::new(entry.extent(bytes.clone()));
+                Ok(Self {
+                    source: source.clone(),
+                    entry,
+                    volume,
+                    file_system,
+                    options: *options,
+                    cache: cache.clone(),
+                    catalogue: OnceLock::new(),
+                    at_hand: Mutex::new(LruCache::new(FILES_AT_HAND)),
+                    closed,
+                    notes: notes.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Number of the volume, as `undelfs volumes` counts.
+    pub fn number(&self) -> u32 {
+        self.entry.number
+    }
+
+    /// What the volume's folder is called where several are mounted: its number and its name.
+    pub fn name(&self) -> String {
+        let label = self.facts().map(|facts| facts.label.as_str()).filter(|label| !label.is_empty());
+        let name = label.or(self.entry.name.as_deref()).filter(|name| !name.is_empty());
+        match name {
+            Some(name) => format!("{}-{name}", self.number()),
+            None => format!("{}-{}", self.number(), self.entry.file_system),
+        }
+    }
+
+    /// What the file system says of itself; `None` where it is not known.
+    pub fn facts(&self) -> Option<&Facts> {
+        self.file_system.as_ref().map(|file_system| file_system.facts())
+    }
+
+    /// Why nothing but the volume's bytes can be shown, where that is so.
+    pub fn closed(&self) -> Option<&str> {
+        self.closed.as_deref()
+    }
+
+    /// Damage that was met so far, of the disk and of the volume, one sentence each.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        let scanned = self.catalogue.get().map(|catalogue| catalogue.notes());
+        let known = scanned.or_else(|| self.facts().map(|facts| facts.notes.as_slice()));
+        self.notes.iter().chain(known.unwrap_or_default()).map(String::as_str)
+    }
+
+    /// The source.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Where the volume is on its source.
+    pub fn volume(&self) -> &Volume {
+        &self.entry
+    }
+
+    pub(crate) fn bytes(&self) -> &Arc<dyn ReadAt> {
+        &self.volume
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// How the cluster cache is doing, which all contexts of a source share.
+    pub fn cache(&self) -> CacheStatus {
+        self.cache.status()
+    }
+
+    /// Scans the volume. A second call gives what the first found.
+    ///
+    /// # Errors
+    /// When nothing can be listed, or `watch` cancelled the scan.
+    pub fn scan(&self, watch: &dyn Watch) -> Result<Arc<Catalogue>, Error> {
+        if let Some(catalogue) = self.catalogue.get() {
+            return Ok(catalogue.clone());
+        }
+        let Some(file_system) = &self.file_system else {
+            let reason = self.closed.clone().unwrap_or_default();
+            return Err(Error::refused(ErrorKind::Unsupported, reason));
+        };
+        let view = self.options.view;
+        let want = Want { removed: view != View::Regular, regular: view != View::Deleted };
+        let scan = file_system.scan(want, watch)?;
+        let facts = file_system.facts();
+        let bitmap = file_system.bitmap().filter(|_| want.removed);
+        let allocation = bitmap.map(|bitmap| Allocation::new(bitmap, facts.clusters));
+        let catalogue = Arc::new(Catalogue::new(scan, facts, allocation, view));
+        Ok(self.catalogue.get_or_init(|| catalogue).clone())
+    }
+
+    /// What the scan found; `None` before it.
+    pub fn catalogue(&self) -> Option<&Arc<Catalogue>> {
+        self.catalogue.get()
+    }
+
+    fn need_catalogue(&self) -> Result<&Arc<Catalogue>, Error> {
+        let reason = "the volume has not been scanned";
+        self.catalogue.get().ok_or_else(|| Error::refused(ErrorKind::InvalidInput, reason))
+    }
+
+    fn need_file_system(&self) -> Result<&dyn FileSystem, Error> {
+        let reason = "the volume has no known file system";
+        self.file_system.as_deref().ok_or_else(|| Error::refused(ErrorKind::Unsupported, reason))
+    }
+
+    /// The streams of the file with this index.
+    pub(crate) fn streams(&self, index: u32) -> Result<Streams, Error> {
+        if let Some(streams) = self.lock_at_hand().get(&index) {
+            return Ok(streams.clone());
+        }
+        let catalogue = self.need_catalogue()?;
+        let file_system = self.need_file_system()?;
+        let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
+        let cluster = file_system.facts().bytes_per_cluster;
+        let streams: Streams = file_system
+            .streams(file)?
+            .into_iter()
+            .map(|stream| Arc::new(StreamState::new(catalogue, index, stream, cluster)))
+            .collect();
+        self.lock_at_hand().put(index, streams.clone());
+        Ok(streams)
+    }
+
+    fn lock_at_hand(&self) -> std::sync::MutexGuard<'_, LruCache<u32, Streams>> {
+        self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a stream of the file with this index; the first one is the unnamed stream where there is one.
+    pub(crate) fn open(&self, index: u32, stream: usize) -> Result<Arc<dyn Content>, Error> {
+        let streams = self.streams(index)?;
+        let state = streams.get(stream).ok_or_else(|| Error::not_found(b"stream"))?;
+        let record = self.need_catalogue()?.file(index).map_or(0, |file| file.record);
+        let opening = Opening {
+            volume: &self.volume,
+            cluster: self.need_file_system()?.facts().bytes_per_cluster,
+            overwritten: self.options.overwritten,
+            cache: &self.cache,
+            block: BlockId { volume: self.number(), record, stream: stream as u32, unit: 0 },
+        };
+        opening.open(state)
+    }
+
+    /// Opens the content of the file with this index.
+    ///
+    /// # Errors
+    /// When it has none that can be given.
+    pub(crate) fn open_file(&self, index: u32) -> Result<Arc<dyn Content>, Error> {
+        let flags = self.need_catalogue()?.file(index).map_or(FileFlags::empty(), |file| file.flags);
+        if flags.contains(FileFlags::NO_CONTENT) {
+            let reason = "no description of the content is left; only the name is known";
+            return Err(Error::refused(ErrorKind::Damaged, reason));
+        }
+        let streams = self.streams(index)?;
+        match streams.first() {
+            Some(first) if first.stream.name.is_empty() => self.open(index, 0),
+            _ => Err(Error::refused(ErrorKind::Damaged, "the description of the content is gone")),
+        }
+    }
+
+    /// The target of a symbolic link as the host follows it from where `node` stands.
+    pub(crate) fn link_target(&self, index: u32, node: Node) -> Result<Vec<u8>, Error> {
+        let catalogue = self.need_catalogue()?;
+        let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
+        Ok(match self.need_file_system()?.link_target(file)? {
+            Some(LinkTarget::Relative(target) | LinkTarget::Verbatim(target)) => target,
+            Some(LinkTarget::Rooted(target)) => {
+                let mut path = b"../".repeat(Paths::depth(catalogue, node));
+                path.extend_from_slice(&target);
+                if path.is_empty() {
+                    path.push(b'.');
+                }
+                path
+            }
+            None => return Err(Error::refused(ErrorKind::Damaged, "the target of the link is damaged")),
+        })
+    }
+
+    /// Folds a name so that equal results mean equal names to the file system.
+    pub(crate) fn fold_case(&self, name: &[u8]) -> Vec<u8> {
+        self.file_system.as_ref().map_or_else(|| name.to_vec(), |file_system| file_system.fold_case(name))
+    }
+}
+
+/// The volumes that are asked for, and what the partition table has to say.
+fn select(
+    bytes: &Arc<dyn ReadAt>,
+    selection: &Selection,
+    source: &Source,
+) -> Result<(Vec<Volume>, Vec<String>), Error> {
+    let Selection { volume, start_sector, boot_sector } = *selection;
+    if start_sector.is_some() || boot_sector.is_some() {
+        let lost = lost_volume(bytes, start_sector, boot_sector, source.sector_size())?;
+        return Ok((vec![lost], Vec::new()));
+    }
+    let Disk { volumes, notes, .. } = Disk::read(bytes.clone())?;
+    let path = source.path().display();
+    if volumes.is_empty() {
+        let notes = notes.join("; ");
+        let reason = format!(
+            "{path} holds no partition table and no known file system ({notes}); is it a disk image? A volume that no table names is given with --start-sector"
+        );
+        return Err(Error::refused(ErrorKind::Unsupported, reason));
+    }
+    let Some(number) = volume else { return Ok((volumes, notes)) };
+    let known: Vec<String> = volumes.iter().map(|volume| volume.number.to_string()).collect();
+    let chosen: Vec<Volume> = volumes.into_iter().filter(|volume| volume.number == number).collect();
+    if chosen.is_empty() {
+        let reason = format!("{path} has no volume {number}; it has {}", known.join(", "));
+        return Err(Error::refused(ErrorKind::InvalidInput, reason));
+    }
+    Ok((chosen, notes))
+}
+
+/// Opens the file system of a volume; `None` where nothing is known to be on it. Adding a file system adds a
+/// line here.
+fn open_file_system(entry: &Volume, source: &Arc<dyn ReadAt>) -> Result<Option<Box<dyn FileSystem>>, Error> {
+    let volume: Arc<dyn ReadAt> = Arc::new(entry.extent(source.clone()));
+    let number = entry.number;
+    match entry.file_system {
+        FileSystemKind::Ntfs => Ok(Some(Box::new(Ntfs::open(volume)?))),
+        FileSystemKind::Unknown => Ok(None),
+        FileSystemKind::BitLocker => Err(Error::refused(
+            ErrorKind::KeyNeeded,
+            format!(
+                "volume {number} is encrypted by BitLocker and needs a key; this version cannot unlock it: unlock it with `dislocker` or `cryptsetup bitlkOpen`, and mount the decrypted volume"
+            ),
+        )),
+        other => Err(Error::refused(
+            ErrorKind::Unsupported,
+            format!("volume {number} is {other}; this version recovers files from NTFS only"),
+        )),
+    }
+}
+
+fn unknown(entry: &Volume) -> String {
+    format!(
+        "no known file system is on volume {} ({}); only its bytes are shown, in .undelfs/volume.img",
+        entry.number, entry.role
+    )
+}

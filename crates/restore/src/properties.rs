@@ -1,0 +1,230 @@
+//! Extended attributes: what is known of a file beside what `stat` tells, and its named streams.
+
+use std::{fmt::Write, ops::Range};
+
+use undelfs_volume::filesystem::{File, FileFlags};
+
+use crate::{Catalogue, Context, Error, content::StreamState, report};
+
+/// What our own attributes begin with.
+const PREFIX: &str = "undelfs.";
+
+/// Longest value that Linux allows an extended attribute, in bytes.
+const MAX_VALUE: u64 = 64 << 10;
+/// Longest name that Linux allows, in bytes, without `user.`.
+const MAX_NAME: usize = 250;
+
+/// One of our own attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Property {
+    State,
+    Confidence,
+    Reason,
+    ClustersUsed,
+    ClustersInUse,
+    Overwritten,
+    Record,
+    Provenance,
+    Created,
+    Streams,
+}
+
+impl Property {
+    const ALL: [Self; 10] = [
+        Self::State,
+        Self::Confidence,
+        Self::Reason,
+        Self::ClustersUsed,
+        Self::ClustersInUse,
+        Self::Overwritten,
+        Self::Record,
+        Self::Provenance,
+        Self::Created,
+        Self::Streams,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Confidence => "confidence",
+            Self::Reason => "reason",
+            Self::ClustersUsed => "clusters_used",
+            Self::ClustersInUse => "clusters_in_use",
+            Self::Overwritten => "overwritten",
+            Self::Record => "record",
+            Self::Provenance => "provenance",
+            Self::Created => "created",
+            Self::Streams => "streams",
+        }
+    }
+
+    /// The value; `None` where the file has none.
+    fn value(self, of: &Subject<'_>) -> Result<Option<String>, Error> {
+        let content = !of.file.flags.contains(FileFlags::DIRECTORY);
+        Ok(match self {
+            Self::State => Some(report::state(of.file).to_owned()),
+            Self::Confidence => content.then(|| of.catalogue.judge(of.index).0.as_str().to_owned()),
+            Self::Reason => content.then(|| of.catalogue.judge(of.index).1.to_string()),
+            Self::ClustersUsed => content.then(|| of.file.clusters.to_string()),
+            Self::ClustersInUse => content.then(|| of.catalogue.clusters_in_use(of.index).to_string()),
+            Self::Overwritten if content && of.may_have_gone() => {
+                let streams = of.context.streams(of.index)?;
+                let ranges = streams.get(of.stream).map_or(&[][..], |state| &state.overwritten);
+                (!ranges.is_empty()).then(|| ranges_text(ranges))
+            }
+            Self::Overwritten => None,
+            Self::Record => Some(format!("{}-{}", of.file.record, of.file.generation)),
+            Self::Provenance => Some(report::PROVENANCE.to_owned()),
+            Self::Created => Some(report::time(of.file.created)),
+            Self::Streams => of.too_large()?,
+        })
+    }
+}
+
+/// What the attributes are asked of.
+struct Subject<'a> {
+    context: &'a Context,
+    catalogue: &'a Catalogue,
+    file: &'a File,
+    index: u32,
+    stream: usize,
+}
+
+impl Subject<'_> {
+    /// True where some of the content may be gone; where not, no run needs to be looked at.
+    fn may_have_gone(&self) -> bool {
+        let split = FileFlags::DAMAGED | FileFlags::SEVERAL_RECORDS;
+        !self.catalogue.untouched(self.index) || self.file.flags.intersects(split)
+    }
+
+    /// Calls `each` with the named streams, where they are shown as attributes.
+    fn named_streams(&self, mut each: impl FnMut(usize, &StreamState)) -> Result<(), Error> {
+        let shown = self.file.flags.contains(FileFlags::NAMED_STREAMS)
+            && !self.context.options().streams_as_files;
+        if shown {
+            for (number, state) in self.context.streams(self.index)?.iter().enumerate() {
+                if !state.stream.name.is_empty() {
+                    each(number, state);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Names and sizes of the streams that are no attributes.
+    fn too_large(&self) -> Result<Option<String>, Error> {
+        let mut text = String::new();
+        self.named_streams(|_, state| {
+            if !fits(state) {
+                let name = String::from_utf8_lossy(&state.stream.name);
+                let size = state.stream.size;
+                let _ = writeln!(text, "{name} ({size} bytes; mount with --streams files to read it)");
+            }
+        })?;
+        text.truncate(text.trim_end().len());
+        Ok((!text.is_empty()).then_some(text))
+    }
+}
+
+/// True where a named stream can be an extended attribute.
+fn fits(state: &StreamState) -> bool {
+    let name = &state.stream.name;
+    state.stream.size <= MAX_VALUE
+        && name.len() <= MAX_NAME
+        && !name.contains(&0)
+        && !name.starts_with(PREFIX.as_bytes())
+}
+
+/// Byte ranges as `first-last`, both counted, separated by commas. A list that no attribute can hold ends in
+/// `...`.
+fn ranges_text(ranges: &[Range<u64>]) -> String {
+    let mut text = String::new();
+    for range in ranges {
+        if text.len() as u64 > MAX_VALUE - 64 {
+            text.push_str(",...");
+            break;
+        }
+        let comma = if text.is_empty() { "" } else { "," };
+        let _ = write!(text, "{comma}{}-{}", range.start, range.end.saturating_sub(1));
+    }
+    text
+}
+
+fn subject<'a>(
+    context: &'a Context,
+    catalogue: &'a Catalogue,
+    index: u32,
+    stream: usize,
+) -> Result<Subject<'a>, Error> {
+    let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
+    Ok(Subject { context, catalogue, file, index, stream })
+}
+
+/// Names of the attributes of a file.
+pub(crate) fn names(
+    context: &Context,
+    catalogue: &Catalogue,
+    index: u32,
+    stream: usize,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let subject = subject(context, catalogue, index, stream)?;
+    let mut names = Vec::new();
+    for property in Property::ALL {
+        if property.value(&subject)?.is_some() {
+            names.push([PREFIX.as_bytes(), property.name().as_bytes()].concat());
+        }
+    }
+    subject.named_streams(|_, state| {
+        if fits(state) {
+            names.push(state.stream.name.clone());
+        }
+    })?;
+    Ok(names)
+}
+
+/// The value of an attribute of a file.
+pub(crate) fn value(
+    context: &Context,
+    catalogue: &Catalogue,
+    index: u32,
+    stream: usize,
+    name: &[u8],
+) -> Result<Option<Vec<u8>>, Error> {
+    let subject = subject(context, catalogue, index, stream)?;
+    if let Some(own) = name.strip_prefix(PREFIX.as_bytes()) {
+        let property = Property::ALL.into_iter().find(|property| property.name().as_bytes() == own);
+        return Ok(match property {
+            Some(property) => property.value(&subject)?.map(String::into_bytes),
+            None => None,
+        });
+    }
+    let mut found = None;
+    subject.named_streams(|number, state| {
+        if state.stream.name == name && fits(state) {
+            found = Some((number, state.stream.size));
+        }
+    })?;
+    let Some((number, size)) = found else { return Ok(None) };
+    let content = context.open(index, number)?;
+    let mut value = vec![0; usize::try_from(size).unwrap_or(0)];
+    let read = content.read_at(&mut value, 0)?;
+    value.truncate(read);
+    Ok(Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_ranges_count_both_ends() {
+        assert_eq!(ranges_text(&[0..4096, 8192..8193]), "0-4095,8192-8192");
+    }
+
+    #[test]
+    fn a_list_of_ranges_fits_an_attribute() {
+        let ranges: Vec<Range<u64>> = (0..100_000).map(|i| (1 << 40) + i * 2..(1 << 40) + i * 2 + 1).collect();
+        let text = ranges_text(&ranges);
+        assert!(text.len() as u64 <= MAX_VALUE && text.ends_with(",..."));
+    }
+}

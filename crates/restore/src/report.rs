@@ -1,0 +1,206 @@
+//! What was found, as text: tables for people, JSON, CSV and bodyfile for programs.
+
+mod bodyfile;
+mod json;
+mod overview;
+mod table;
+
+use std::{fmt::Write as _, io, ops::Range};
+
+use rayon::prelude::*;
+use undelfs_volume::filesystem::{File, FileFlags, FileTime};
+
+use crate::{
+    Catalogue, Error, RestorableFile,
+    catalogue::{Paths, hierarchy::Node},
+};
+
+pub(crate) use overview::{overview, summary};
+
+/// Where the names and runs of files come from.
+pub(crate) const PROVENANCE: &str = "$MFT";
+
+/// How restorable files are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Columns for people.
+    Table,
+    /// One JSON object a line.
+    Jsonl,
+    /// Comma-separated values with a header.
+    Csv,
+    /// The bodyfile of The Sleuth Kit 3 and later, for time lines.
+    Bodyfile,
+}
+
+/// Restorable files that are rendered by one thread at a time.
+const CHUNK: usize = 2048;
+/// Chunks that are rendered before they are written, which bounds the memory.
+const WINDOW: usize = 32;
+
+impl Catalogue {
+    /// Writes all restorable files. `terminal` makes a table safe to show: control characters in names are
+    /// escaped.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn write(&self, format: Format, out: &mut dyn io::Write, terminal: bool) -> Result<(), Error> {
+        out.write_all(header(format).as_bytes())?;
+        let entries: Vec<(u32, Node)> = self.entries().collect();
+        for window in entries.chunks(CHUNK * WINDOW) {
+            let rendered: Vec<Vec<u8>> =
+                window.par_chunks(CHUNK).map(|chunk| self.render(format, chunk, terminal)).collect();
+            for chunk in rendered {
+                out.write_all(&chunk)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn render(&self, format: Format, entries: &[(u32, Node)], terminal: bool) -> Vec<u8> {
+        let mut lines = Vec::with_capacity(entries.len() * 256);
+        let mut paths = Paths::default();
+        let mut path = Vec::new();
+        let mut csv = (format == Format::Csv).then(|| csv::Writer::from_writer(Vec::new()));
+        for (index, node) in entries {
+            let Some(file) = self.restorable(*index, *node, &mut paths, &mut path) else { continue };
+            match (format, &mut csv) {
+                (Format::Csv, Some(csv)) => write_csv(csv, &file),
+                (Format::Jsonl, _) => json::write(&file, &mut lines),
+                (Format::Bodyfile, _) => bodyfile::write(&file, &mut lines),
+                _ => table::write(&file, terminal, &mut lines),
+            }
+        }
+        // Writing to memory cannot fail.
+        csv.and_then(|csv| csv.into_inner().ok()).unwrap_or(lines)
+    }
+}
+
+const CSV_COLUMNS: [&str; 15] = [
+    "path",
+    "record",
+    "sequence",
+    "state",
+    "type",
+    "size",
+    "created",
+    "modified",
+    "changed",
+    "accessed",
+    "attributes",
+    "clusters_used",
+    "clusters_in_use",
+    "confidence",
+    "reason",
+];
+
+/// What stands before the first restorable file.
+fn header(format: Format) -> String {
+    match format {
+        Format::Csv => CSV_COLUMNS.join(",") + "\n",
+        Format::Table => table::HEADER.to_owned(),
+        Format::Jsonl | Format::Bodyfile => String::new(),
+    }
+}
+
+fn write_csv(csv: &mut csv::Writer<Vec<u8>>, of: &RestorableFile<'_>) {
+    let file = of.file;
+    let mut field = |bytes: &[u8]| drop(csv.write_field(bytes));
+    field(of.path);
+    let mut text = String::with_capacity(40);
+    let mut number = |field: &mut dyn FnMut(&[u8]), value: u64| {
+        text.clear();
+        let _ = write!(text, "{value}");
+        field(text.as_bytes());
+    };
+    number(&mut field, u64::from(file.record));
+    number(&mut field, u64::from(file.generation));
+    field(state(file).as_bytes());
+    field(kind(file).as_bytes());
+    number(&mut field, file.size);
+    for at in [file.created, file.modified, file.changed, file.accessed] {
+        field(time(at).as_bytes());
+    }
+    number(&mut field, u64::from(file.attributes));
+    number(&mut field, file.clusters);
+    number(&mut field, of.clusters_in_use);
+    field(of.confidence.as_str().as_bytes());
+    field(of.reason.as_bytes());
+    let _ = csv.write_record(None::<&[u8]>);
+}
+
+/// `deleted` or `exists`.
+pub(crate) fn state(file: &File) -> &'static str {
+    if file.flags.contains(FileFlags::REMOVED) { "deleted" } else { "exists" }
+}
+
+/// What kind of file it is.
+pub(crate) fn kind(file: &File) -> &'static str {
+    if file.flags.contains(FileFlags::DIRECTORY) {
+        "directory"
+    } else if file.flags.contains(FileFlags::LINK) {
+        "link"
+    } else {
+        "file"
+    }
+}
+
+/// A time in RFC 3339; one that no calendar has as its number.
+pub(crate) fn time(at: FileTime) -> String {
+    let (seconds, nanos) = at.unix();
+    match jiff::Timestamp::new(seconds, nanos.cast_signed()) {
+        Ok(time) => time.to_string(),
+        Err(_) => format!("FILETIME {}", at.0),
+    }
+}
+
+/// A rendering of all restorable files that is never held: its size and its parts are made when asked for.
+pub(crate) struct Rendering {
+    format: Format,
+    entries: Vec<(u32, Node)>,
+    /// By chunk: where it begins, then the size of all.
+    offsets: Vec<u64>,
+}
+
+impl Rendering {
+    pub(crate) fn new(catalogue: &Catalogue, format: Format) -> Self {
+        let entries: Vec<(u32, Node)> = catalogue.entries().collect();
+        let sizes: Vec<u64> = entries
+            .par_chunks(CHUNK)
+            .map(|chunk| catalogue.render(format, chunk, false).len() as u64)
+            .collect();
+        let mut offsets = vec![header(format).len() as u64];
+        for size in sizes {
+            let end = offsets.last().copied().unwrap_or(0) + size;
+            offsets.push(end);
+        }
+        Self { format, entries, offsets }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.offsets.last().copied().unwrap_or(0)
+    }
+
+    /// The part of the text that holds byte `offset`, and where that part begins.
+    pub(crate) fn part(&self, catalogue: &Catalogue, offset: u64) -> (u64, Vec<u8>) {
+        let chunk = self.offsets.partition_point(|start| *start <= offset);
+        let Some(chunk) = chunk.checked_sub(1) else { return (0, header(self.format).into_bytes()) };
+        let range: Range<usize> = chunk * CHUNK..((chunk + 1) * CHUNK).min(self.entries.len());
+        let start = self.offsets.get(chunk).copied().unwrap_or(0);
+        let entries = self.entries.get(range).unwrap_or_default();
+        (start, catalogue.render(self.format, entries, false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_in_utc_and_impossible_ones_as_numbers() {
+        assert_eq!(time(FileTime::UNIX_EPOCH), "1970-01-01T00:00:00Z");
+        assert_eq!(time(FileTime(133_617_504_001_234_567)), "2024-06-01T21:20:00.1234567Z");
+        assert_eq!(time(FileTime(0)), "1601-01-01T00:00:00Z");
+        assert_eq!(time(FileTime(u64::MAX)), format!("FILETIME {}", u64::MAX));
+    }
+}

@@ -1,0 +1,88 @@
+use std::fmt::Write;
+
+use crate::{Confidence, Context, View};
+
+/// What a context has found, in one line.
+pub(crate) fn summary(context: &Context) -> String {
+    let name = context.name();
+    let Some(catalogue) = context.catalogue() else {
+        return format!("volume {name}: {}", context.closed().unwrap_or("not scanned"));
+    };
+    let count = catalogue.count();
+    let facts = catalogue.facts();
+    let mut text = format!("volume {name} ({}): ", facts.kind);
+    if catalogue.view() != View::Regular {
+        let _ = write!(
+            text,
+            "{} deleted files and {} deleted folders",
+            count.removed_files, count.removed_directories
+        );
+        let gone: u64 = Confidence::ALL
+            .iter()
+            .zip(count.confidence)
+            .filter(|(value, _)| **value >= Confidence::Partial)
+            .map(|(_, number)| number)
+            .sum();
+        if gone > 0 {
+            let _ = write!(text, " ({gone} not in full)");
+        }
+    }
+    if catalogue.view() != View::Deleted {
+        let and = if catalogue.view() == View::All { " and " } else { "" };
+        let _ = write!(text, "{and}{} files and folders that still exist", count.regular);
+    }
+    text
+}
+
+/// A page about a context, for people.
+pub(crate) fn overview(context: &Context) -> String {
+    let mut text = String::new();
+    let volume = context.volume();
+    let _ = writeln!(text, "undelfs {}\n", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(text, "Source:   {}", context.source().path().display());
+    let _ = writeln!(
+        text,
+        "Volume:   {}, {} sectors of {} bytes from sector {} on, {}",
+        volume.number, volume.sectors, volume.sector_size, volume.start_sector, volume.role
+    );
+    let Some(catalogue) = context.catalogue() else {
+        let _ = writeln!(text, "\n{}", context.closed().unwrap_or("The volume has not been scanned."));
+        return text;
+    };
+    let facts = catalogue.facts();
+    let _ = writeln!(
+        text,
+        "System:   {} {}, label \"{}\", serial {:016X}, {} clusters of {} bytes, {} records",
+        facts.kind,
+        facts.version,
+        facts.label,
+        facts.serial,
+        facts.clusters,
+        facts.bytes_per_cluster,
+        facts.records
+    );
+    let _ = writeln!(text, "Found:    {}\n", summary(context));
+    if catalogue.view() != View::Regular {
+        let count = catalogue.count();
+        let _ = writeln!(text, "Deleted files by confidence:");
+        for (value, number) in Confidence::ALL.iter().zip(count.confidence) {
+            let _ = writeln!(text, "  {:<8} {number:>10}  {}", value.as_str(), meaning(*value));
+        }
+        text.push('\n');
+    }
+    let notes: Vec<&str> = context.notes().collect();
+    let _ = writeln!(text, "{}", if notes.is_empty() { "No damage was met." } else { "Damage that was met:" });
+    for note in notes {
+        let _ = writeln!(text, "  - {note}");
+    }
+    text
+}
+
+fn meaning(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Certain => "the content is inside the file's own record",
+        Confidence::Likely => "its clusters are free, and no other file claims them",
+        Confidence::Partial => "some of its clusters belong to other files by now; which, is declared",
+        Confidence::Lost => "nothing of the content is left",
+    }
+}

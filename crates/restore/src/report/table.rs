@@ -1,0 +1,33 @@
+use std::io::Write;
+
+use crate::{RestorableFile, report};
+
+/// Names of the columns.
+pub(super) const HEADER: &str =
+    "STATE    CONFIDENCE          SIZE  MODIFIED                PATH\n";
+
+/// Appends one file as a line of a table.
+pub(super) fn write(of: &RestorableFile<'_>, terminal: bool, out: &mut Vec<u8>) {
+    let file = of.file;
+    let modified = report::time(file.modified);
+    let modified = modified.split('.').next().unwrap_or_default().trim_end_matches('Z');
+    let size = match report::kind(file) {
+        "file" => file.size.to_string(),
+        kind => kind.to_owned(),
+    };
+    let state = report::state(file);
+    let confidence = of.confidence.as_str();
+    let _ = write!(out, "{state:<8} {confidence:<10} {size:>13}  {modified:<22}  ");
+    if terminal {
+        for c in String::from_utf8_lossy(of.path).chars() {
+            if c.is_control() {
+                let _ = write!(out, "{}", c.escape_default());
+            } else {
+                let _ = write!(out, "{c}");
+            }
+        }
+    } else {
+        out.extend_from_slice(of.path);
+    }
+    out.push(b'\n');
+}

@@ -1,0 +1,621 @@
+//! The tree that a mount shows: one or several scanned contexts, and the generated files.
+//!
+//! It is the same for every back end: nodes are named by [`Inode`], directories are read from any position.
+
+use std::{borrow::Cow, sync::Arc};
+
+use undelfs_source::ErrorKind;
+use undelfs_volume::filesystem::{File, FileFlags, FileTime};
+
+use crate::{
+    Catalogue, Content, Context, Error, Inode,
+    catalogue::hierarchy::{CONTROL, Meaning, Node, Slot},
+    generated::Generated,
+    inode::Id,
+    properties,
+};
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NodeKind {
+    /// A directory.
+    Directory,
+    /// A file.
+    File,
+    /// A symbolic link or junction.
+    Link,
+}
+
+/// What `stat` tells of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Attributes {
+    /// Its number.
+    pub inode: Inode,
+    /// What it is.
+    pub kind: NodeKind,
+    /// Size in bytes; of a link the length of its target.
+    pub size: u64,
+    /// Bytes that it occupies on the volume.
+    pub allocated: u64,
+    /// Names that it is shown under.
+    pub links: u32,
+    /// Birth.
+    pub created: FileTime,
+    /// Last change of content.
+    pub modified: FileTime,
+    /// Last change of the file's description.
+    pub changed: FileTime,
+    /// Last access.
+    pub accessed: FileTime,
+    /// True for a generated file whose content changes: it must not be cached.
+    pub volatile: bool,
+}
+
+/// One entry of a directory.
+pub struct DirEntry<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Where to go on reading behind it.
+    pub next: u64,
+    /// What it is.
+    pub attributes: Attributes,
+}
+
+/// How large the mounted volumes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Size of a block in bytes: the cluster size.
+    pub block_size: u32,
+    /// Blocks of all volumes.
+    pub blocks: u64,
+    /// Files that are listed.
+    pub files: u64,
+}
+
+/// The tree that a mount shows.
+pub struct Tree {
+    volumes: Vec<Mounted>,
+}
+
+/// A context in the tree.
+struct Mounted {
+    context: Arc<Context>,
+    folder: Vec<u8>,
+    generated: Generated,
+}
+
+/// A directory of the tree.
+#[derive(Clone, Copy)]
+enum Directory<'a> {
+    Top,
+    Control(&'a Mounted),
+    Names(&'a Mounted, &'a Catalogue, Slot),
+    /// The root of a volume of which only the bytes can be shown.
+    Closed(&'a Mounted),
+}
+
+/// Positions in a directory: the entry in the high bits; the low ones are the streams of a file that follow it.
+const POSITION_SHIFT: u32 = 16;
+/// Positions of `.` and `..` come first.
+const DOTS: u64 = 2;
+
+impl Tree {
+    /// The tree of these contexts, each of which has been scanned where it can be.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn new(contexts: Vec<Context>) -> Result<Self, Error> {
+        if contexts.is_empty() {
+            return Err(Error::refused(ErrorKind::InvalidInput, "there is no volume to show"));
+        }
+        let mount = |context: Context| {
+            let context = Arc::new(context);
+            let folder = crate::names::escape(context.name().as_bytes()).into_owned();
+            Mounted { folder, generated: Generated::new(context.clone()), context }
+        };
+        Ok(Self { volumes: contexts.into_iter().map(mount).collect() })
+    }
+
+    /// The contexts.
+    pub fn contexts(&self) -> impl Iterator<Item = &Context> {
+        self.volumes.iter().map(|mounted| &*mounted.context)
+    }
+
+    fn mounted(&self, number: u32) -> Result<&Mounted, Error> {
+        let found = self.volumes.iter().find(|mounted| mounted.context.number() == number);
+        found.ok_or_else(|| Error::not_found(b"volume"))
+    }
+
+    /// The only volume, whose root is the root of the mount.
+    fn only(&self) -> Option<&Mounted> {
+        self.volumes.first().filter(|_| self.volumes.len() == 1)
+    }
+
+    /// What a number stands for, the root of the mount seen as that of its only volume.
+    fn id(&self, inode: Inode) -> Result<Id, Error> {
+        let id = inode.id().ok_or_else(|| Error::not_found(b"inode"))?;
+        Ok(match (id, self.only()) {
+            (Id::Top, Some(only)) => Id::Root { volume: only.context.number() },
+            (id, _) => id,
+        })
+    }
+
+    /// The number of what `id` stands for, the root of the only volume being that of the mount.
+    fn inode(&self, id: Id) -> Inode {
+        match id {
+            Id::Root { .. } if self.only().is_some() => Inode::ROOT,
+            id => Inode::of(id),
+        }
+    }
+
+    fn directory(&self, inode: Inode) -> Result<Directory<'_>, Error> {
+        let not = || Error::refused(ErrorKind::NotDirectory, "this is no directory");
+        let id = self.id(inode)?;
+        let volume = match id {
+            Id::Top => return Ok(Directory::Top),
+            Id::Control { volume, number: 0 } => return Ok(Directory::Control(self.mounted(volume)?)),
+            Id::Control { .. } | Id::Stream { .. } => return Err(not()),
+            Id::Root { volume } | Id::File { volume, .. } => volume,
+            Id::Made { volume, .. } | Id::Lost { volume, .. } => volume,
+        };
+        let mounted = self.mounted(volume)?;
+        let Some(catalogue) = mounted.context.catalogue() else { return Ok(Directory::Closed(mounted)) };
+        let slot = match id {
+            Id::File { record, .. } => {
+                catalogue.find_record(record).and_then(|index| catalogue.tree.slot_of_file(index))
+            }
+            Id::Made { number, .. } => catalogue.tree.made(number),
+            Id::Lost { record, generation, .. } => catalogue.tree.lost_group(record, generation),
+            _ => Some(Slot::ROOT),
+        };
+        Ok(Directory::Names(mounted, catalogue, slot.ok_or_else(not)?))
+    }
+
+    /// Finds a name in a directory.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn lookup(&self, directory: Inode, name: &[u8]) -> Result<Attributes, Error> {
+        let missing = || Error::not_found(name);
+        match self.directory(directory)? {
+            Directory::Top => {
+                let found = self.volumes.iter().find(|mounted| mounted.folder == name);
+                Ok(self.root_attributes(found.ok_or_else(missing)?))
+            }
+            Directory::Control(mounted) => {
+                let number = mounted.generated.find(name).ok_or_else(missing)?;
+                self.control_attributes(mounted, number)
+            }
+            Directory::Closed(mounted) if name == CONTROL => self.control_attributes(mounted, 0),
+            Directory::Closed(_) => Err(missing()),
+            Directory::Names(mounted, _, Slot::ROOT) if name == CONTROL => {
+                self.control_attributes(mounted, 0)
+            }
+            Directory::Names(mounted, catalogue, slot) => match catalogue.lookup(slot, name) {
+                Some(node) => self.node_attributes(mounted, catalogue, node),
+                None => self.lookup_stream(mounted, catalogue, slot, name)?.ok_or_else(missing),
+            },
+        }
+    }
+
+    /// Finds a name as the file system itself would, upper and lower case taken for the same; an exact match wins.
+    ///
+    /// # Errors
+    /// As [`lookup`](Tree::lookup).
+    pub fn lookup_any_case(&self, directory: Inode, name: &[u8]) -> Result<Attributes, Error> {
+        let exact = match self.lookup(directory, name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => error,
+            found => return found,
+        };
+        let Directory::Names(mounted, catalogue, slot) = self.directory(directory)? else { return Err(exact) };
+        let folded = mounted.context.fold_case(name);
+        let same = |node: &&Node| mounted.context.fold_case(&catalogue.name(**node)) == folded;
+        match catalogue.tree.children(slot).iter().find(same) {
+            Some(node) => self.node_attributes(mounted, catalogue, *node),
+            None => Err(exact),
+        }
+    }
+
+    /// Finds `file:stream` where streams are shown as files.
+    fn lookup_stream(
+        &self,
+        mounted: &Mounted,
+        catalogue: &Catalogue,
+        slot: Slot,
+        name: &[u8],
+    ) -> Result<Option<Attributes>, Error> {
+        if !mounted.context.options().streams_as_files {
+            return Ok(None);
+        }
+        for (at, _) in name.iter().enumerate().filter(|(_, byte)| **byte == b':') {
+            let (file, stream) = (name.get(..at), name.get(at + 1..).unwrap_or_default());
+            let node = file.and_then(|file| catalogue.lookup(slot, file));
+            let Some((index, file)) = node.and_then(|node| self.file_of(catalogue, node)) else { continue };
+            let streams = mounted.context.streams(index)?;
+            let shown = |s: &crate::content::StreamState| crate::names::escape(&s.stream.name) == stream;
+            let found = streams.iter().position(|state| !state.stream.name.is_empty() && shown(state));
+            if let Some(number) = found {
+                return self.stream_attributes(mounted, index, file, number).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn file_of<'a>(&self, catalogue: &'a Catalogue, node: Node) -> Option<(u32, &'a File)> {
+        match catalogue.meaning(node) {
+            Meaning::File(index) => catalogue.file(index).map(|file| (index, file)),
+            Meaning::Made(_) => None,
+        }
+    }
+
+    /// What `stat` tells of a node.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn attributes(&self, inode: Inode) -> Result<Attributes, Error> {
+        match self.id(inode)? {
+            Id::Top => Ok(directory_attributes(Inode::ROOT)),
+            Id::Root { volume } => Ok(self.root_attributes(self.mounted(volume)?)),
+            Id::Control { volume, number } => self.control_attributes(self.mounted(volume)?, number),
+            Id::Made { .. } | Id::Lost { .. } => {
+                self.directory(inode)?;
+                Ok(directory_attributes(inode))
+            }
+            Id::File { .. } => {
+                let (mounted, catalogue, index) = self.file(inode)?;
+                self.file_attributes(mounted, catalogue, index, None)
+            }
+            Id::Stream { stream, .. } => {
+                let (mounted, catalogue, index) = self.file(inode)?;
+                let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
+                self.stream_attributes(mounted, index, file, usize::from(stream))
+            }
+        }
+    }
+
+    /// The file that a number stands for, or whose stream it stands for.
+    fn file(&self, inode: Inode) -> Result<(&Mounted, &Catalogue, u32), Error> {
+        let (Id::File { volume, record } | Id::Stream { volume, record, .. }) = self.id(inode)? else {
+            return Err(Error::not_found(b"file"));
+        };
+        let mounted = self.mounted(volume)?;
+        let catalogue = mounted.context.catalogue().ok_or_else(|| Error::not_found(b"file"))?;
+        let index = catalogue.find_record(record).ok_or_else(|| Error::not_found(b"file"))?;
+        Ok((mounted, catalogue, index))
+    }
+
+    /// The number of the stream that a number stands for; 0 for a file.
+    fn stream_of(&self, inode: Inode) -> usize {
+        match inode.id() {
+            Some(Id::Stream { stream, .. }) => usize::from(stream),
+            _ => 0,
+        }
+    }
+
+    fn root_attributes(&self, mounted: &Mounted) -> Attributes {
+        let inode = self.inode(Id::Root { volume: mounted.context.number() });
+        let catalogue = mounted.context.catalogue();
+        let root = catalogue.and_then(|c| c.file(c.find_record(c.facts().root)?));
+        let mut attributes = directory_attributes(inode);
+        if let Some(root) = root {
+            attributes.set_times(root);
+        }
+        attributes
+    }
+
+    fn control_attributes(&self, mounted: &Mounted, number: u16) -> Result<Attributes, Error> {
+        let inode = Inode::of(Id::Control { volume: mounted.context.number(), number });
+        let mut attributes = directory_attributes(inode);
+        if number > 0 {
+            attributes.kind = NodeKind::File;
+            attributes.size = mounted.generated.size(number)?;
+            attributes.volatile = mounted.generated.is_volatile(number);
+        }
+        Ok(attributes)
+    }
+
+    fn node_attributes(
+        &self,
+        mounted: &Mounted,
+        catalogue: &Catalogue,
+        node: Node,
+    ) -> Result<Attributes, Error> {
+        let volume = mounted.context.number();
+        match catalogue.meaning(node) {
+            Meaning::File(index) => self.file_attributes(mounted, catalogue, index, Some(node)),
+            Meaning::Made(slot) => Ok(directory_attributes(self.inode(made_id(volume, catalogue, slot)))),
+        }
+    }
+
+    fn file_attributes(
+        &self,
+        mounted: &Mounted,
+        catalogue: &Catalogue,
+        index: u32,
+        node: Option<Node>,
+    ) -> Result<Attributes, Error> {
+        let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
+        let inode = self.inode(Id::File { volume: mounted.context.number(), record: file.record });
+        let mut attributes = directory_attributes(inode);
+        attributes.set_times(file);
+        if file.flags.contains(FileFlags::DIRECTORY) {
+            return Ok(attributes);
+        }
+        attributes.kind = NodeKind::File;
+        attributes.size = file.size;
+        attributes.allocated = file.clusters.saturating_mul(u64::from(catalogue.facts().bytes_per_cluster));
+        attributes.links = catalogue.shown_links(index);
+        if file.flags.contains(FileFlags::LINK) {
+            attributes.kind = NodeKind::Link;
+            let node = node.or_else(|| catalogue.first_node(index));
+            let target = node.map(|node| mounted.context.link_target(index, node));
+            // A target that cannot be read is told when it is asked for.
+            attributes.size = target.and_then(Result::ok).map_or(0, |target| target.len() as u64);
+        }
+        Ok(attributes)
+    }
+
+    fn stream_attributes(
+        &self,
+        mounted: &Mounted,
+        index: u32,
+        file: &File,
+        number: usize,
+    ) -> Result<Attributes, Error> {
+        let missing = || Error::not_found(b"stream");
+        let stream = u16::try_from(number).map_err(|_| missing())?;
+        let streams = mounted.context.streams(index)?;
+        let state = streams.get(number).ok_or_else(missing)?;
+        let id = Id::Stream { volume: mounted.context.number(), record: file.record, stream };
+        let mut attributes = directory_attributes(self.inode(id));
+        attributes.set_times(file);
+        attributes.kind = NodeKind::File;
+        attributes.size = state.stream.size;
+        Ok(attributes)
+    }
+
+    /// Reads a directory from position `from` on: 0, or the [`next`](DirEntry::next) of an entry. `each` returns
+    /// false to stop. An entry that cannot be described is still listed.
+    ///
+    /// # Errors
+    /// When there is no such directory.
+    pub fn read_dir(
+        &self,
+        inode: Inode,
+        from: u64,
+        each: &mut dyn FnMut(DirEntry<'_>) -> bool,
+    ) -> Result<(), Error> {
+        let directory = self.directory(inode)?;
+        let (mut at, mut stream) = (from >> POSITION_SHIFT, from & ((1 << POSITION_SHIFT) - 1));
+        while at < DOTS {
+            let (name, shown): (&[u8], Inode) =
+                if at == 0 { (b".", inode) } else { (b"..", self.parent(inode)?) };
+            at += 1;
+            let next = at << POSITION_SHIFT;
+            if !each(DirEntry { name, next, attributes: directory_attributes(shown) }) {
+                return Ok(());
+            }
+        }
+        while let Some((name, attributes, streams)) = self.entry(directory, at - DOTS)? {
+            if stream == 0 {
+                let next = if streams.is_some() { at << POSITION_SHIFT | 1 } else { (at + 1) << POSITION_SHIFT };
+                if !each(DirEntry { name: &name, next, attributes }) {
+                    return Ok(());
+                }
+                stream = 1;
+            }
+            if let Some((mounted, index)) = streams {
+                let position = |number: u64| at << POSITION_SHIFT | number;
+                if !self.read_streams(mounted, index, &name, stream, &position, each)? {
+                    return Ok(());
+                }
+            }
+            (at, stream) = (at + 1, 0);
+        }
+        Ok(())
+    }
+
+    /// Lists the named streams of a file behind it, from `from` on, counted from 1.
+    fn read_streams(
+        &self,
+        mounted: &Mounted,
+        index: u32,
+        name: &[u8],
+        from: u64,
+        position: &dyn Fn(u64) -> u64,
+        each: &mut dyn FnMut(DirEntry<'_>) -> bool,
+    ) -> Result<bool, Error> {
+        let catalogue = mounted.context.catalogue();
+        let Some(file) = catalogue.and_then(|catalogue| catalogue.file(index)) else { return Ok(true) };
+        let Ok(streams) = mounted.context.streams(index) else { return Ok(true) };
+        for (number, state) in streams.iter().enumerate() {
+            let here = number as u64 + 1;
+            if here < from || state.stream.name.is_empty() || here >= u64::from(u16::MAX) {
+                continue;
+            }
+            let attributes = self.stream_attributes(mounted, index, file, number)?;
+            let name = [name, b":", &crate::names::escape(&state.stream.name)].concat();
+            if !each(DirEntry { name: &name, next: position(here + 1), attributes }) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The entry at an index of a directory, and the file whose streams follow it.
+    #[expect(clippy::type_complexity, reason = "used by one caller, which takes it apart at once")]
+    fn entry<'a>(
+        &'a self,
+        directory: Directory<'a>,
+        index: u64,
+    ) -> Result<Option<(Cow<'a, [u8]>, Attributes, Option<(&'a Mounted, u32)>)>, Error> {
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        match directory {
+            Directory::Top => Ok(self
+                .volumes
+                .get(at)
+                .map(|mounted| (Cow::from(&mounted.folder), self.root_attributes(mounted), None))),
+            Directory::Control(mounted) => {
+                let number = u16::try_from(at + 1).unwrap_or(u16::MAX);
+                let Some(name) = mounted.generated.name(number) else { return Ok(None) };
+                let attributes = self.control_attributes(mounted, number)?;
+                Ok(Some((Cow::Borrowed(name.as_bytes()), attributes, None)))
+            }
+            Directory::Closed(mounted) if at == 0 => {
+                Ok(Some((Cow::Borrowed(CONTROL), self.control_attributes(mounted, 0)?, None)))
+            }
+            Directory::Closed(_) => Ok(None),
+            Directory::Names(mounted, catalogue, slot) => {
+                let Some(node) = catalogue.tree.children(slot).get(at) else { return Ok(None) };
+                let attributes = self.node_attributes(mounted, catalogue, *node)?;
+                let streams = match catalogue.meaning(*node) {
+                    Meaning::File(index) if mounted.context.options().streams_as_files => catalogue
+                        .file(index)
+                        .filter(|file| file.flags.contains(FileFlags::NAMED_STREAMS))
+                        .map(|_| (mounted, index)),
+                    _ => None,
+                };
+                Ok(Some((catalogue.name(*node), attributes, streams)))
+            }
+        }
+    }
+
+    /// The directory above a directory; the root of the mount is above itself.
+    fn parent(&self, inode: Inode) -> Result<Inode, Error> {
+        let volume = match self.directory(inode)? {
+            Directory::Top => return Ok(Inode::ROOT),
+            Directory::Control(mounted) => mounted.context.number(),
+            Directory::Closed(_) | Directory::Names(_, _, Slot::ROOT) => return Ok(Inode::ROOT),
+            Directory::Names(mounted, catalogue, slot) => {
+                let above = catalogue.tree.node_of(slot).map(|node| catalogue.tree.slot_of(node));
+                let volume = mounted.context.number();
+                let node = above.and_then(|slot| catalogue.tree.node_of(slot));
+                match node.map(|node| catalogue.meaning(node)) {
+                    None => volume,
+                    Some(Meaning::Made(slot)) => return Ok(self.inode(made_id(volume, catalogue, slot))),
+                    Some(Meaning::File(index)) => {
+                        let record = catalogue.file(index).map_or(0, |file| file.record);
+                        return Ok(self.inode(Id::File { volume, record }));
+                    }
+                }
+            }
+        };
+        Ok(self.inode(Id::Root { volume }))
+    }
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// When it is no file, or its content cannot be given.
+    pub fn open(&self, inode: Inode) -> Result<Arc<dyn Content>, Error> {
+        match self.id(inode)? {
+            Id::Control { volume, number: number @ 1.. } => self.mounted(volume)?.generated.open(number),
+            Id::Stream { stream, .. } => {
+                let (mounted, _, index) = self.file(inode)?;
+                mounted.context.open(index, usize::from(stream))
+            }
+            Id::File { .. } => {
+                let (mounted, catalogue, index) = self.file(inode)?;
+                let flags = catalogue.file(index).map_or(FileFlags::empty(), |file| file.flags);
+                if flags.contains(FileFlags::DIRECTORY) {
+                    return Err(Error::refused(ErrorKind::IsDirectory, "this is a directory"));
+                }
+                mounted.context.open_file(index)
+            }
+            _ => Err(Error::refused(ErrorKind::IsDirectory, "this is a directory")),
+        }
+    }
+
+    /// The target of a symbolic link.
+    ///
+    /// # Errors
+    /// When it is none, or its target is damaged.
+    pub fn read_link(&self, inode: Inode) -> Result<Vec<u8>, Error> {
+        let (mounted, catalogue, index) = self.file(inode)?;
+        let link = catalogue.file(index).is_some_and(|file| file.flags.contains(FileFlags::LINK));
+        match catalogue.first_node(index).filter(|_| link) {
+            Some(node) => mounted.context.link_target(index, node),
+            None => Err(Error::refused(ErrorKind::InvalidInput, "this is no symbolic link")),
+        }
+    }
+
+    /// Names of the extended attributes of a node, without a name space in front.
+    ///
+    /// # Errors
+    /// When there is no such node, or its description cannot be read.
+    pub fn xattr_names(&self, inode: Inode) -> Result<Vec<Vec<u8>>, Error> {
+        match self.id(inode)? {
+            Id::File { .. } | Id::Stream { .. } => {
+                let (mounted, catalogue, index) = self.file(inode)?;
+                properties::names(&mounted.context, catalogue, index, self.stream_of(inode))
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The value of an extended attribute; `None` where the node has none of that name.
+    ///
+    /// # Errors
+    /// As [`xattr_names`](Tree::xattr_names).
+    pub fn xattr(&self, inode: Inode, name: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        match self.id(inode)? {
+            Id::File { .. } | Id::Stream { .. } => {
+                let (mounted, catalogue, index) = self.file(inode)?;
+                properties::value(&mounted.context, catalogue, index, self.stream_of(inode), name)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// How large the mounted volumes are.
+    pub fn space(&self) -> Space {
+        let facts = || self.contexts().filter_map(Context::facts);
+        let block_size = facts().map(|facts| facts.bytes_per_cluster).max().unwrap_or(4096);
+        let bytes = facts().map(|facts| facts.clusters.saturating_mul(u64::from(facts.bytes_per_cluster)));
+        let catalogues = self.contexts().filter_map(Context::catalogue);
+        Space {
+            block_size,
+            blocks: bytes.sum::<u64>() / u64::from(block_size.max(1)),
+            files: catalogues.map(|catalogue| catalogue.tree.shown()).sum(),
+        }
+    }
+
+    /// What was found, in one line.
+    pub fn summary(&self) -> String {
+        let volumes: Vec<String> = self.contexts().map(crate::report::summary).collect();
+        volumes.join("; ")
+    }
+}
+
+fn made_id(volume: u32, catalogue: &Catalogue, slot: Slot) -> Id {
+    match catalogue.tree.lost_parent(slot) {
+        Some(lost) => Id::Lost { volume, record: lost.record, generation: lost.generation },
+        None if slot == Slot::ROOT => Id::Root { volume },
+        None => Id::Made { volume, number: slot.number() },
+    }
+}
+
+fn directory_attributes(inode: Inode) -> Attributes {
+    let time = FileTime::UNIX_EPOCH;
+    Attributes {
+        inode,
+        kind: NodeKind::Directory,
+        size: 0,
+        allocated: 0,
+        links: 1,
+        created: time,
+        modified: time,
+        changed: time,
+        accessed: time,
+        volatile: false,
+    }
+}
+
+impl Attributes {
+    fn set_times(&mut self, file: &File) {
+        self.created = file.created;
+        self.modified = file.modified;
+        self.changed = file.changed;
+        self.accessed = file.accessed;
+    }
+}

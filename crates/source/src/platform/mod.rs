@@ -1,0 +1,11 @@
+//! The system border: how files and devices are opened, locked, measured and read.
+//!
+//! Each system has one module with the same items: `Handle`, an open and locked file or device with
+//! `open(&Path) -> Result<Handle, OpenError>`, `is_device`, `size`, `sector_size` and
+//! `read_at(&mut [u8], u64) -> io::Result<usize>`; `is_medium_error(&io::Error) -> bool`, whether the medium
+//! could not deliver; and `is_descriptor_limit(&io::Error) -> bool`, whether too many files are open.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub(crate) use unix::{Handle, is_descriptor_limit, is_medium_error};

@@ -1,0 +1,215 @@
+//! Copying one stream out of the tree.
+
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
+
+use sha2::{Digest, Sha256};
+use undelfs_restore::{Content, Error};
+use undelfs_source::ErrorKind;
+
+/// Bytes that are read at once.
+pub(crate) const PIECE: usize = 1 << 20;
+
+/// Zeros of at least this many bytes, at such a multiple, become a hole in the copy.
+const HOLE: usize = 64 << 10;
+
+/// Unit in which what the medium delivers is told from what it does not.
+const SECTOR: usize = 512;
+
+/// A finished copy.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    pub(crate) size: u64,
+    pub(crate) sha256: [u8; 32],
+    /// Byte ranges that could not be read and are zeros in the copy: ascending, not touching each other.
+    pub(crate) unreadable: Vec<Range<u64>>,
+    /// The first error of the medium.
+    pub(crate) problem: Option<String>,
+}
+
+/// Why there is no copy.
+#[derive(Debug)]
+pub(crate) enum NotCopied {
+    /// The content cannot be given at all.
+    Content(Error),
+    /// The copy cannot be written.
+    Write(io::Error),
+    /// The user wants to end.
+    Stopped,
+}
+
+/// Copies `content` into the empty file `out`. After each piece `advance` is told its size and says whether to go on.
+pub(crate) fn copy(
+    content: &dyn Content,
+    out: &File,
+    buffer: &mut Vec<u8>,
+    advance: &mut dyn FnMut(u64) -> bool,
+) -> Result<Copied, NotCopied> {
+    buffer.resize(PIECE, 0);
+    let mut hash = Sha256::new();
+    let mut copied = Copied {
+        size: 0,
+        sha256: [0; 32],
+        unreadable: Vec::new(),
+        problem: None,
+    };
+    let size = content.size();
+    while copied.size < size {
+        let len = usize::try_from(size - copied.size)
+            .unwrap_or(usize::MAX)
+            .min(PIECE);
+        let Some(piece) = buffer.get_mut(..len) else { break };
+        let read = read_piece(content, piece, &mut copied).map_err(NotCopied::Content)?;
+        if read == 0 {
+            copied
+                .problem
+                .get_or_insert_with(|| format!("the content ends at byte {}, not {size}", copied.size));
+            break;
+        }
+        let piece = piece.get(..read).unwrap_or_default();
+        hash.update(piece);
+        write_with_holes(piece, out, copied.size).map_err(NotCopied::Write)?;
+        copied.size = copied.size.saturating_add(read as u64);
+        if !advance(read as u64) {
+            return Err(NotCopied::Stopped);
+        }
+    }
+    // Holes at the end count as well.
+    out.set_len(copied.size).map_err(NotCopied::Write)?;
+    copied.sha256 = hash.finalize().into();
+    Ok(copied)
+}
+
+/// Reads a stream of at most `limit` bytes whole; `None` where it is longer or a byte of it cannot be read.
+pub(crate) fn read_small(content: &dyn Content, limit: usize) -> Option<Vec<u8>> {
+    let size = usize::try_from(content.size())
+        .ok()
+        .filter(|&size| size <= limit)?;
+    let mut value = vec![0; size];
+    let mut filled = 0;
+    while let Some(rest) = value.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match content.read_at(rest, filled as u64) {
+            Ok(read) if read > 0 => filled += read,
+            _ => return None,
+        }
+    }
+    Some(value)
+}
+
+/// Fills `piece` with what comes at `copied.size`, with zeros where the medium fails, and notes where that was.
+fn read_piece(content: &dyn Content, piece: &mut [u8], copied: &mut Copied) -> Result<usize, Error> {
+    let start = copied.size;
+    let error = match content.read_at(piece, start) {
+        Ok(read) => return Ok(read.min(piece.len())),
+        Err(error) if error.kind() == ErrorKind::Damaged => error,
+        Err(error) => return Err(error),
+    };
+    copied.problem.get_or_insert_with(|| error.to_string());
+    let mut at = start;
+    for sector in piece.chunks_mut(SECTOR) {
+        let end = at.saturating_add(sector.len() as u64);
+        let good = match content.read_at(sector, at) {
+            Ok(read) => read.min(sector.len()),
+            Err(error) if error.kind() == ErrorKind::Damaged => 0,
+            Err(error) => return Err(error),
+        };
+        if let Some(bad) = sector.get_mut(good..).filter(|bad| !bad.is_empty()) {
+            bad.fill(0);
+            let from = at.saturating_add(good as u64);
+            match copied.unreadable.last_mut() {
+                Some(last) if last.end == from => last.end = end,
+                _ => copied.unreadable.push(from..end),
+            }
+        }
+        at = end;
+    }
+    Ok(piece.len())
+}
+
+fn write_with_holes(piece: &[u8], out: &File, offset: u64) -> io::Result<()> {
+    let mut at = offset;
+    // Pieces begin at multiples of the hole size, except after a short read, where a hole is missed at worst.
+    for part in piece.chunks(HOLE) {
+        if part.len() < HOLE || !is_zero(part) {
+            out.write_all_at(part, at)?;
+        }
+        at = at.saturating_add(part.len() as u64);
+    }
+    Ok(())
+}
+
+/// The first byte alone decides for almost all data; the rest is combined without branches, many bytes at a time.
+fn is_zero(part: &[u8]) -> bool {
+    part.first() == Some(&0) && part.iter().fold(0, |all, byte| all | byte) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use undelfs_restore::Error;
+
+    use super::*;
+
+    struct Bytes(Vec<u8>);
+
+    impl Content for Bytes {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
+            let rest = self.0.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+            let len = rest.len().min(buf.len());
+            buf[..len].copy_from_slice(&rest[..len]);
+            Ok(len)
+        }
+
+        fn size(&self) -> u64 {
+            self.0.len() as u64
+        }
+    }
+
+    fn copied(content: &dyn Content) -> (Copied, File) {
+        let out = tempfile::tempfile().unwrap();
+        let copied = copy(content, &out, &mut Vec::new(), &mut |_| true).unwrap();
+        (copied, out)
+    }
+
+    fn content_of(file: &File, len: usize) -> Vec<u8> {
+        let mut all = vec![0; len];
+        file.read_exact_at(&mut all, 0).unwrap();
+        all
+    }
+
+    #[test]
+    fn a_copy_is_byte_exact_and_its_hash_is_that_of_the_content() {
+        for len in [0, 1, 511, 65536, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 777] {
+            let bytes: Vec<u8> = (0..len).map(|i| (i * 7 % 251) as u8).collect();
+            let (copied, out) = copied(&Bytes(bytes.clone()));
+            assert_eq!(copied.size, len as u64);
+            assert_eq!(copied.sha256, <[u8; 32]>::from(Sha256::digest(&bytes)));
+            assert!(content_of(&out, len) == bytes, "{len}");
+            assert_eq!(out.metadata().unwrap().len(), len as u64);
+        }
+    }
+
+    #[test]
+    fn long_zeros_take_no_space_and_still_count_in_size_and_hash() {
+        let mut bytes = vec![0; 4 * PIECE];
+        bytes[PIECE] = 1;
+        let (copied, out) = copied(&Bytes(bytes.clone()));
+        assert_eq!(copied.sha256, <[u8; 32]>::from(Sha256::digest(&bytes)));
+        assert!(content_of(&out, bytes.len()) == bytes);
+        assert!(out.metadata().unwrap().blocks() * 512 <= PIECE as u64);
+    }
+
+    #[test]
+    fn a_stop_between_two_pieces_ends_the_copy() {
+        let out = tempfile::tempfile().unwrap();
+        let stopped = copy(&Bytes(vec![1; 2 * PIECE]), &out, &mut Vec::new(), &mut |_| false);
+        assert!(matches!(stopped, Err(NotCopied::Stopped)));
+    }
+
+    #[test]
+    fn a_small_stream_is_read_whole_or_not_at_all() {
+        assert_eq!(read_small(&Bytes(vec![5; 100]), 100), Some(vec![5; 100]));
+        assert_eq!(read_small(&Bytes(vec![5; 101]), 100), None);
+        assert_eq!(read_small(&Bytes(Vec::new()), 100), Some(Vec::new()));
+    }
+}

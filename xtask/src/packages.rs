@@ -1,0 +1,56 @@
+//! The system packages that the tests and benchmarks run.
+
+use crate::run;
+
+/// A program and the Debian package that holds it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("fusermount3", "fuse3"),
+    ("getfattr", "attr"),
+    ("losetup", "mount"),
+    ("mactime", "sleuthkit"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("mkfs.vfat", "dosfstools"),
+    ("mkntfs", "ntfs-3g"),
+    ("rsync", "rsync"),
+    ("setpriv", "util-linux"),
+    ("sfdisk", "fdisk"),
+    ("sgdisk", "gdisk"),
+    ("strace", "strace"),
+    ("tsk_recover", "sleuthkit"),
+    ("useradd", "passwd"),
+];
+
+/// Installs what is missing with apt-get.
+pub(crate) fn install() -> Result<(), String> {
+    let mut missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| !run::is_installed(program)).map(|(_, package)| *package).collect();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let by_hand = format!("install {} with your system's package manager", missing.join(" "));
+    if !run::is_installed("apt-get") {
+        return Err(format!("this system has no apt-get: {by_hand}"));
+    }
+    let mut install: Vec<&str> = vec!["apt-get", "install", "--yes", "--no-install-recommends"];
+    install.extend(&missing);
+    let as_root = |args: &[&str]| match (is_root()?, args.split_first()) {
+        (true, Some((name, args))) => run::run(run::command(name, args).env("DEBIAN_FRONTEND", "noninteractive")),
+        _ => run::run(&mut run::command("sudo", args)),
+    };
+    as_root(&["apt-get", "update", "--quiet"])
+        .and_then(|()| as_root(&install))
+        .map_err(|error| format!("{error}: {by_hand}"))
+}
+
+/// An error unless we are root: the tests attach loop devices and mount as several users.
+pub(crate) fn need_root() -> Result<(), String> {
+    if is_root()? {
+        return Ok(());
+    }
+    Err("the tests mount images, attach loop devices and change users: run them as root".into())
+}
+
+fn is_root() -> Result<bool, String> {
+    Ok(run::output(&mut run::command("id", ["-u"]))?.trim() == "0")
+}

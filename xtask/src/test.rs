@@ -1,0 +1,25 @@
+//! `cargo xtask test`: every test, with all that it needs.
+
+use std::{fs, path::PathBuf};
+
+use crate::{packages, run, sweep};
+
+pub(crate) fn run(args: &[String]) -> Result<(), String> {
+    packages::need_root()?;
+    packages::install()?;
+    sweep::run()?;
+    let program = build()?;
+    let mut tests = run::cargo(["test", "--workspace"]);
+    tests.args(args).env("UNDELFS_BIN", program);
+    let done = run::run(&mut tests);
+    sweep::run()?;
+    done
+}
+
+/// Builds the program that the tests run, in release mode, and returns its path.
+pub(crate) fn build() -> Result<PathBuf, String> {
+    run::run(&mut run::cargo(["build", "--release", "--package", "undelfs"]))?;
+    let program = run::built("release")?.join("undelfs");
+    fs::metadata(&program).map_err(|error| format!("{}: {error}", program.display()))?;
+    Ok(program)
+}
