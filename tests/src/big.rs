@@ -19,10 +19,19 @@ pub const LARGE: u64 = 1 << 30;
 /// A volume of 150,000 files of about 1 KiB in 300 directories, every second one deleted. Made once.
 pub fn many_files(dir: &Path) -> PathBuf {
     once(dir, "many-files.img", |image| {
-        ntfs3g::format(image, &Format { size: 2 << 30, cluster: 4096, sector: 512, label: "Many files".into() });
+        ntfs3g::format(
+            image,
+            &Format {
+                size: 2 << 30,
+                cluster: 4096,
+                sector: 512,
+                label: "Many files".into(),
+            },
+        );
         let mut rng = Rng::with_seed(150_000);
         let path = |root: &Path, directory: usize, number: usize| {
-            root.join(format!("directory {directory:03}")).join(format!("file {number:06}.dat"))
+            root.join(format!("directory {directory:03}"))
+                .join(format!("file {number:06}.dat"))
         };
         let volume = Volume::write(image);
         let mut bytes = vec![0; 1600];
@@ -49,7 +58,15 @@ pub fn many_files(dir: &Path) -> PathBuf {
 /// `part 3.bin`. Made once.
 pub fn large_file(dir: &Path) -> PathBuf {
     once(dir, "large-file.img", |image| {
-        ntfs3g::format(image, &Format { size: 3 << 30, cluster: 4096, sector: 512, label: "Large file".into() });
+        ntfs3g::format(
+            image,
+            &Format {
+                size: 3 << 30,
+                cluster: 4096,
+                sector: 512,
+                label: "Large file".into(),
+            },
+        );
         let volume = Volume::write(image);
         let names = std::iter::once(("large.bin".to_owned(), LARGE))
             .chain((0..4).map(|number| (format!("part {number}.bin"), LARGE / 4)));

@@ -19,8 +19,17 @@ const XATTR_MAX: usize = 65_536;
 /// # Panics
 /// When there is any.
 pub fn assert_none(what: &str, complaints: &[String]) {
-    let shown = complaints.iter().take(40).cloned().collect::<Vec<_>>().join("\n  ");
-    assert!(complaints.is_empty(), "{what}: {} complaints\n  {shown}", complaints.len());
+    let shown = complaints
+        .iter()
+        .take(40)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n  ");
+    assert!(
+        complaints.is_empty(),
+        "{what}: {} complaints\n  {shown}",
+        complaints.len()
+    );
 }
 
 /// Every one of `files` is below `root` under one of its names with all its streams, byte for byte; named streams
@@ -29,7 +38,11 @@ pub fn content<'a>(root: &Path, files: impl Iterator<Item = &'a File>, names: Na
     let mut complaints = Vec::new();
     for file in files {
         let wanted: Vec<&Name> = file.names.iter().filter(|name| names.wants(name)).collect();
-        let found: Vec<&Name> = wanted.iter().copied().filter(|name| exists(&root.join(&name.path))).collect();
+        let found: Vec<&Name> = wanted
+            .iter()
+            .copied()
+            .filter(|name| exists(&root.join(&name.path)))
+            .collect();
         if found.is_empty() || (names == Names::EveryLive && found.len() < wanted.len()) {
             let first = wanted.first().map(|name| name.path.display().to_string());
             complaints.push(format!("{:?} {}: missing", file.kind, first.unwrap_or_default()));
@@ -77,7 +90,10 @@ fn file_at(path: &Path, file: &File, complaints: &mut Vec<String>) {
             let found = walk::xattr(path, &format!("user.{}", stream.name));
             if found.as_deref() != Some(&content.bytes()[..]) {
                 let found = found.map(|bytes| bytes.len());
-                complain(format!("stream {:?} of {} bytes: found {found:?} bytes", stream.name, content.len));
+                complain(format!(
+                    "stream {:?} of {} bytes: found {found:?} bytes",
+                    stream.name, content.len
+                ));
             }
         }
     }
@@ -102,7 +118,9 @@ pub fn streams_as_files<'a>(root: &Path, files: impl Iterator<Item = &'a File>) 
 
 fn compare_file(path: &Path, len: usize, sha256: &str, complain: &mut dyn FnMut(String)) {
     match walk::node(path) {
-        Ok(node) if node.kind != NodeKind::File => complain(format!("expected a file, found {:?}", node.kind)),
+        Ok(node) if node.kind != NodeKind::File => {
+            complain(format!("expected a file, found {:?}", node.kind))
+        }
         Ok(node) if node.size != len as u64 => complain(format!("expected {len} bytes, found {}", node.size)),
         Ok(_) => match walk::hash(path) {
             Ok(hash) if hash == sha256 => {}
@@ -115,16 +133,31 @@ fn compare_file(path: &Path, len: usize, sha256: &str, complain: &mut dyn FnMut(
 
 /// `nodes` holds deleted files, the folders that were deleted, all of them, or lead to deleted files, and nothing else.
 pub fn only_deleted(nodes: &BTreeMap<PathBuf, Node>, manifest: &Manifest) -> Vec<String> {
-    let files = manifest.deleted().flat_map(|file| &file.names).map(|name| name.path.as_path()).collect();
-    let folders = manifest.directories.iter().filter(|name| name.removed).map(|name| name.path.as_path());
+    let files = manifest
+        .deleted()
+        .flat_map(|file| &file.names)
+        .map(|name| name.path.as_path())
+        .collect();
+    let folders = manifest
+        .directories
+        .iter()
+        .filter(|name| name.removed)
+        .map(|name| name.path.as_path());
     compare_paths(nodes, files, folders.collect(), &[])
 }
 
 /// `nodes` holds the live files and folders, all of them, and nothing else.
 pub fn only_live(nodes: &BTreeMap<PathBuf, Node>, manifest: &Manifest) -> Vec<String> {
-    let names = manifest.live().flat_map(|file| &file.names).filter(|name| !name.removed);
+    let names = manifest
+        .live()
+        .flat_map(|file| &file.names)
+        .filter(|name| !name.removed);
     let files: BTreeSet<&Path> = names.map(|name| name.path.as_path()).collect();
-    let folders = manifest.directories.iter().filter(|name| !name.removed).map(|name| name.path.as_path());
+    let folders = manifest
+        .directories
+        .iter()
+        .filter(|name| !name.removed)
+        .map(|name| name.path.as_path());
     let needed: Vec<&Path> = files.iter().copied().collect();
     compare_paths(nodes, files, folders.collect(), &needed)
 }
@@ -137,7 +170,11 @@ fn compare_paths(
     folders: BTreeSet<&Path>,
     needed: &[&Path],
 ) -> Vec<String> {
-    let allowed: BTreeSet<&Path> = files.iter().chain(&folders).flat_map(|path| path.ancestors()).collect();
+    let allowed: BTreeSet<&Path> = files
+        .iter()
+        .chain(&folders)
+        .flat_map(|path| path.ancestors())
+        .collect();
     let mut complaints = Vec::new();
     for (path, node) in nodes {
         if !allowed.contains(path.as_path()) {
@@ -146,7 +183,11 @@ fn compare_paths(
             complaints.push(format!("{}: a file in place of a folder", path.display()));
         }
     }
-    for path in folders.iter().chain(needed).filter(|path| !nodes.contains_key(**path)) {
+    for path in folders
+        .iter()
+        .chain(needed)
+        .filter(|path| !nodes.contains_key(**path))
+    {
         complaints.push(format!("{}: missing", path.display()));
     }
     complaints

@@ -48,7 +48,13 @@ impl Cheese {
     /// Frees what [`make`](Self::make) took.
     pub fn unmake(self, image: &Path) {
         let mut bitmap = read(image);
-        assert!(bitmap.iter().zip(&self.added).all(|(now, added)| now & added == *added), "somebody freed them");
+        assert!(
+            bitmap
+                .iter()
+                .zip(&self.added)
+                .all(|(now, added)| now & added == *added),
+            "somebody freed them"
+        );
         for (now, added) in bitmap.iter_mut().zip(&self.added) {
             *now &= !added;
         }
@@ -57,12 +63,23 @@ impl Cheese {
 }
 
 fn read(image: &Path) -> Vec<u8> {
-    tools::succeed(tools::tool("ntfscat").args(["--force", "--inode", BITMAP_RECORD]).arg(image)).stdout
+    tools::succeed(
+        tools::tool("ntfscat")
+            .args(["--force", "--inode", BITMAP_RECORD])
+            .arg(image),
+    )
+    .stdout
 }
 
 fn write(image: &Path, bitmap: &[u8]) {
     let dir = guard::scratch();
     let file = dir.path().join("bitmap");
     std::fs::write(&file, bitmap).expect("the bitmap's copy");
-    tools::succeed(tools::tool("ntfscp").args(["--force", "--inode"]).arg(image).arg(&file).arg(BITMAP_RECORD));
+    tools::succeed(
+        tools::tool("ntfscp")
+            .args(["--force", "--inode"])
+            .arg(image)
+            .arg(&file)
+            .arg(BITMAP_RECORD),
+    );
 }

@@ -32,7 +32,12 @@ pub struct Content {
 impl Content {
     /// Content without holes.
     pub fn new(fill: Fill, seed: u64, len: usize) -> Self {
-        Self { fill, seed, len, hole: 0 }
+        Self {
+            fill,
+            seed,
+            len,
+            hole: 0,
+        }
     }
 
     /// All bytes.
@@ -55,7 +60,8 @@ impl Content {
 
     /// Whether block `number` of [`hole`](Self::hole) bytes is left out.
     pub fn is_hole(&self, number: usize) -> bool {
-        self.hole > 0 && fastrand::Rng::with_seed(self.seed ^ (number as u64).wrapping_mul(0x9E37_79B9)).bool()
+        self.hole > 0
+            && fastrand::Rng::with_seed(self.seed ^ (number as u64).wrapping_mul(0x9E37_79B9)).bool()
     }
 
     /// SHA-256 of all bytes, in hexadecimal.
@@ -92,8 +98,8 @@ fn tagged(seed: u64, len: usize) -> Vec<u8> {
 
 fn text(seed: u64, len: usize) -> Vec<u8> {
     const WORDS: [&str; 24] = [
-        "the", "river", "ran", "past", "an", "old", "mill", "and", "nobody", "knew", "when", "its", "wheel", "had",
-        "last", "turned", "water", "grey", "morning", "letter", "found", "under", "stone", "again",
+        "the", "river", "ran", "past", "an", "old", "mill", "and", "nobody", "knew", "when", "its", "wheel",
+        "had", "last", "turned", "water", "grey", "morning", "letter", "found", "under", "stone", "again",
     ];
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut out = Vec::with_capacity(len + 16);
@@ -140,10 +146,18 @@ mod tests {
 
     #[test]
     fn a_sparse_content_has_holes_and_data() {
-        let content = Content { hole: 4096, ..Content::new(Fill::Tagged, 3, 1 << 20) };
+        let content = Content {
+            hole: 4096,
+            ..Content::new(Fill::Tagged, 3, 1 << 20)
+        };
         let holes = (0..256).filter(|n| content.is_hole(*n)).count();
         assert!((64..192).contains(&holes), "{holes}");
         let bytes = content.bytes();
-        assert!(bytes.chunks(4096).enumerate().all(|(n, b)| content.is_hole(n) == b.iter().all(|b| *b == 0)));
+        assert!(
+            bytes
+                .chunks(4096)
+                .enumerate()
+                .all(|(n, b)| content.is_hole(n) == b.iter().all(|b| *b == 0))
+        );
     }
 }

@@ -70,12 +70,19 @@ pub fn folder(rng: &mut Rng, number: usize) -> String {
 pub fn is_win32(name: &OsStr) -> bool {
     let bytes = name.as_encoded_bytes();
     let forbidden = |byte: &u8| *byte < 0x20 || b"\"*/:<>?\\|".contains(byte);
-    name.to_str().is_some() && !bytes.iter().any(forbidden) && !bytes.ends_with(b".") && !bytes.ends_with(b" ")
+    name.to_str().is_some()
+        && !bytes.iter().any(forbidden)
+        && !bytes.ends_with(b".")
+        && !bytes.ends_with(b" ")
 }
 
 /// Names of the greatest length that NTFS allows, 255 UTF-16 units; in UTF-8 too long for most file systems.
 pub fn longest() -> [String; 3] {
-    ["я".repeat(255), "写".repeat(255), format!("{}x", "📦".repeat(127))]
+    [
+        "я".repeat(255),
+        "写".repeat(255),
+        format!("{}x", "📦".repeat(127)),
+    ]
 }
 
 #[cfg(test)]
@@ -87,7 +94,11 @@ mod tests {
         let mut rng = Rng::with_seed(1);
         let names: std::collections::HashSet<_> = (0..5000).map(|n| file(&mut rng, n)).collect();
         assert_eq!(names.len(), 5000);
-        assert!(names.iter().all(|name| name.len() <= 255 && !name.as_encoded_bytes().contains(&b'/')));
+        assert!(
+            names
+                .iter()
+                .all(|name| name.len() <= 255 && !name.as_encoded_bytes().contains(&b'/'))
+        );
     }
 
     #[test]

@@ -24,7 +24,10 @@ pub fn path() -> PathBuf {
         return path.into();
     }
     let test = std::env::current_exe().expect("the path of this test");
-    let target = test.ancestors().find(|dir| dir.join("deps").is_dir()).expect("cargo's target folder");
+    let target = test
+        .ancestors()
+        .find(|dir| dir.join("deps").is_dir())
+        .expect("cargo's target folder");
     let beside = target.join("undelfs");
     let release = target.with_file_name("release").join("undelfs");
     [beside, release]
@@ -36,7 +39,11 @@ pub fn path() -> PathBuf {
 /// A command that runs the program.
 pub fn command() -> Command {
     let mut command = Command::new(path());
-    command.stdin(Stdio::null()).env_remove("SUDO_UID").env_remove("SUDO_GID").env_remove("UNDELFS_LOG");
+    command
+        .stdin(Stdio::null())
+        .env_remove("SUDO_UID")
+        .env_remove("SUDO_GID")
+        .env_remove("UNDELFS_LOG");
     command
 }
 
@@ -44,7 +51,9 @@ pub fn command() -> Command {
 pub fn undelfs<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
     let mut command = command();
     command.args(args);
-    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
 /// A tree that the program mounted; unmounted when dropped.
@@ -64,9 +73,17 @@ impl Tree {
     pub fn mount(source: &Path, args: &[&str]) -> Self {
         let dir = guard::scratch();
         let output = tools::succeed(command().arg("mount").arg(source).arg(dir.path()).args(args));
-        assert!(guard::is_mounted(dir.path()), "mount returned without a mount: {}", tools::said(&output));
+        assert!(
+            guard::is_mounted(dir.path()),
+            "mount returned without a mount: {}",
+            tools::said(&output)
+        );
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        Self { mounted: Some(Mounted::new(dir.path(), None)), dir, said }
+        Self {
+            mounted: Some(Mounted::new(dir.path(), None)),
+            dir,
+            said,
+        }
     }
 
     /// Runs `undelfs mount -f SOURCE DIR` as a child process.
@@ -82,7 +99,11 @@ impl Tree {
                 .stderr(Stdio::null()),
             dir.path(),
         );
-        Self { mounted: Some(mounted), dir, said: String::new() }
+        Self {
+            mounted: Some(mounted),
+            dir,
+            said: String::new(),
+        }
     }
 
     /// The mount point.
@@ -116,7 +137,8 @@ fn processes_with(path: &Path) -> Vec<u32> {
     let needle = path.as_os_str().as_encoded_bytes();
     let is_program = |dir: &Path| {
         fs::read_link(dir.join("exe")).is_ok_and(|exe| exe.to_string_lossy().contains("undelfs"))
-            && fs::read(dir.join("cmdline")).is_ok_and(|line| line.windows(needle.len()).any(|part| part == needle))
+            && fs::read(dir.join("cmdline"))
+                .is_ok_and(|line| line.windows(needle.len()).any(|part| part == needle))
     };
     fs::read_dir("/proc")
         .expect("the processes")
@@ -129,7 +151,13 @@ fn processes_with(path: &Path) -> Vec<u32> {
 
 /// Whether somebody could lock `image` for himself alone.
 pub fn is_unlocked(image: &Path) -> bool {
-    tools::tool("flock").args(["--nonblock", "--exclusive"]).arg(image).arg("true").status().expect("flock").success()
+    tools::tool("flock")
+        .args(["--nonblock", "--exclusive"])
+        .arg(image)
+        .arg("true")
+        .status()
+        .expect("flock")
+        .success()
 }
 
 /// Waits a little until nobody holds `image`.
@@ -138,7 +166,11 @@ pub fn is_unlocked(image: &Path) -> bool {
 /// When somebody still does after ten seconds.
 pub fn assert_lock_is_released(image: &Path) {
     let released = guard::wait_until(Duration::from_secs(10), || is_unlocked(image));
-    assert!(released, "{} is still locked ten seconds after the unmount", image.display());
+    assert!(
+        released,
+        "{} is still locked ten seconds after the unmount",
+        image.display()
+    );
 }
 
 /// Asserts that `output` is one clear sentence on standard error with `code` as exit code.
@@ -148,10 +180,17 @@ pub fn assert_lock_is_released(image: &Path) {
 pub fn assert_refused(output: &Output, code: i32, words: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(output.stdout.is_empty(), "on standard output: {}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.stdout.is_empty(),
+        "on standard output: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     assert!(said.starts_with("undelfs: "), "{said}");
     assert_eq!(said.trim_end().lines().count(), 1, "{said}");
-    assert!(!said.contains("panicked") && !said.contains("backtrace"), "{said}");
+    assert!(
+        !said.contains("panicked") && !said.contains("backtrace"),
+        "{said}"
+    );
     let lower = said.to_lowercase();
     for word in words {
         assert!(lower.contains(&word.to_lowercase()), "no {word:?} in: {said}");

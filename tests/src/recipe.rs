@@ -48,18 +48,32 @@ pub struct Made {
 impl Recipe {
     /// 600 files on a volume of 4 KiB clusters and 512-byte sectors.
     pub fn new(seed: u64) -> Self {
-        Self { seed, size: 512 << 20, cluster: 4096, sector: 512, files: 600, crowd: 0 }
+        Self {
+            seed,
+            size: 512 << 20,
+            cluster: 4096,
+            sector: 512,
+            files: 600,
+            crowd: 0,
+        }
     }
 
     /// The same with other clusters, and a volume in which that many of them fit.
     #[must_use]
     pub fn clusters_of(self, bytes: u32) -> Self {
-        Self { cluster: bytes, size: (512 << 20).max(u64::from(bytes) * 4096), ..self }
+        Self {
+            cluster: bytes,
+            size: (512 << 20).max(u64::from(bytes) * 4096),
+            ..self
+        }
     }
 
     /// Makes the image in `dir` and deletes about half of its files, whole folders among them.
     pub fn make(&self, dir: &Path) -> Made {
-        let image = dir.join(format!("seed{}-cluster{}-sector{}.img", self.seed, self.cluster, self.sector));
+        let image = dir.join(format!(
+            "seed{}-cluster{}-sector{}.img",
+            self.seed, self.cluster, self.sector
+        ));
         let mut manifest = self.make_live(&image);
         choose_deletions(&mut manifest, self.seed);
         let volume = Volume::write(&image);
@@ -72,9 +86,18 @@ impl Recipe {
     pub fn make_live(&self, image: &Path) -> Manifest {
         let label = format!("Seed {}", self.seed);
         let (cluster, sector) = (self.cluster, self.sector);
-        ntfs3g::format(image, &Format { size: self.size, cluster, sector, label });
+        ntfs3g::format(
+            image,
+            &Format {
+                size: self.size,
+                cluster,
+                sector,
+                label,
+            },
+        );
         let manifest = plan::plan(self);
-        let (pieces, whole): (Vec<&File>, Vec<&File>) = manifest.files.iter().partition(|file| file.fragmented);
+        let (pieces, whole): (Vec<&File>, Vec<&File>) =
+            manifest.files.iter().partition(|file| file.fragmented);
 
         let volume = Volume::write(image);
         for directory in &manifest.directories {
@@ -107,7 +130,8 @@ pub fn mark_compressed(dir: &Path) {
     const DIRECTORY: u32 = 0x10;
     const COMPRESSED: u32 = 0x800;
     let attributes = (DIRECTORY | COMPRESSED).to_be_bytes();
-    rustix::fs::setxattr(dir, "system.ntfs_attrib_be", &attributes, XattrFlags::empty()).expect("the attribute");
+    rustix::fs::setxattr(dir, "system.ntfs_attrib_be", &attributes, XattrFlags::empty())
+        .expect("the attribute");
 }
 
 /// Writes a whole file.
@@ -145,9 +169,15 @@ fn write_in_turns(root: &Path, files: &[&File], cluster: usize) {
             let path = stream_path(&root.join(file.path()), &stream.name);
             let file = fs::File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             if stream.content.hole > 0 {
-                file.set_len(stream.content.len as u64).expect("a sparse file's size");
+                file.set_len(stream.content.len as u64)
+                    .expect("a sparse file's size");
             }
-            open.push(Open { file, bytes: stream.content.bytes(), content: stream.content, at: 0 });
+            open.push(Open {
+                file,
+                bytes: stream.content.bytes(),
+                content: stream.content,
+                at: 0,
+            });
         }
     }
     let mut turn = 0;
@@ -159,8 +189,19 @@ fn write_in_turns(root: &Path, files: &[&File], cluster: usize) {
             };
             let end = (one.at + step).min(one.bytes.len());
             if !(one.content.hole > 0 && one.content.is_hole(one.at / one.content.hole)) {
-                one.file.seek(SeekFrom::Start(one.at as u64)).expect("a position in a file");
-                one.file.write_all(&one.bytes[one.at..end]).unwrap_or_else(|error| panic!("{:?} of {} at {}: {error}", one.content, files[0].path().display(), one.at));
+                one.file
+                    .seek(SeekFrom::Start(one.at as u64))
+                    .expect("a position in a file");
+                one.file
+                    .write_all(&one.bytes[one.at..end])
+                    .unwrap_or_else(|error| {
+                        panic!(
+                            "{:?} of {} at {}: {error}",
+                            one.content,
+                            files[0].path().display(),
+                            one.at
+                        )
+                    });
             }
             if turn % 16 == 0 {
                 one.file.sync_all().expect("a piece on the medium");
@@ -177,12 +218,15 @@ fn write_content(path: &Path, content: &Content) {
     let bytes = content.bytes();
     let mut file = fs::File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     if content.hole == 0 {
-        return file.write_all(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        return file
+            .write_all(&bytes)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     file.set_len(content.len as u64).expect("a sparse file's size");
     for (number, block) in bytes.chunks(content.hole).enumerate() {
         if !content.is_hole(number) {
-            file.seek(SeekFrom::Start((number * content.hole) as u64)).expect("a position in a sparse file");
+            file.seek(SeekFrom::Start((number * content.hole) as u64))
+                .expect("a position in a sparse file");
             file.write_all(block).expect("a block of a sparse file");
         }
     }
@@ -192,8 +236,13 @@ fn write_content(path: &Path, content: &Content) {
 fn finish(root: &Path, file: &File) {
     let path = root.join(file.path());
     if let Some(name) = &file.dos_name {
-        rustix::fs::setxattr(&path, "system.ntfs_dos_name", name.as_bytes(), XattrFlags::empty())
-            .unwrap_or_else(|error| panic!("DOS name {name} of {}: {error}", path.display()));
+        rustix::fs::setxattr(
+            &path,
+            "system.ntfs_dos_name",
+            name.as_bytes(),
+            XattrFlags::empty(),
+        )
+        .unwrap_or_else(|error| panic!("DOS name {name} of {}: {error}", path.display()));
     }
     for name in file.names.iter().skip(1) {
         let other = root.join(&name.path);
@@ -212,37 +261,71 @@ pub fn stream_path(file: &Path, stream: &str) -> PathBuf {
     std::ffi::OsString::from_vec(path).into()
 }
 
-/// Marks some folders with all that is in them, and so many of the other files that half of all are deleted.
-/// Files with several names lose all, some or none of them.
+/// Marks half of the files to be deleted: whole folders with about a quarter of all, others from anywhere. Some
+/// files with several names lose only some of them, and live.
 pub fn choose_deletions(manifest: &mut Manifest, seed: u64) {
     let mut rng = Rng::with_seed(seed ^ 0xDE1E_7ED0);
+    let files = manifest.files.len();
+    let half = files / 2;
+    let mut candidates: Vec<PathBuf> = manifest
+        .directories
+        .iter()
+        .map(|directory| directory.path.clone())
+        .collect();
+    rng.shuffle(&mut candidates);
     let mut folders: Vec<PathBuf> = Vec::new();
-    for directory in &mut manifest.directories {
-        let inside = folders.iter().any(|folder| directory.path.starts_with(folder));
-        let chosen = directory.path != Path::new(plan::CROWD) && rng.u8(..6) == 0;
-        if inside || chosen {
-            directory.removed = true;
-            folders.push(directory.path.clone());
+    let gone = |folders: &[PathBuf], path: &Path| folders.iter().any(|folder| path.starts_with(folder));
+    for candidate in candidates {
+        folders.push(candidate);
+        let inside = manifest
+            .files
+            .iter()
+            .filter(|file| file.names.iter().all(|name| gone(&folders, &name.path)));
+        if inside.count() > half / 2 {
+            folders.pop();
         }
     }
-    let gone = |name: &Name| folders.iter().any(|folder| name.path.starts_with(folder));
-    for file in &mut manifest.files {
-        let all = rng.u8(..10) < 3;
-        for name in &mut file.names {
-            name.removed = all || gone(name) || (rng.u8(..12) == 0);
+    for directory in &mut manifest.directories {
+        directory.removed = gone(&folders, &directory.path);
+    }
+    for name in manifest.files.iter_mut().flat_map(|file| &mut file.names) {
+        name.removed = gone(&folders, &name.path);
+    }
+    let mut live: Vec<&mut File> = manifest
+        .files
+        .iter_mut()
+        .filter(|file| !file.is_deleted())
+        .collect();
+    rng.shuffle(&mut live);
+    let wanted = live.len().saturating_sub(files - half);
+    for (index, file) in live.into_iter().enumerate() {
+        if index < wanted {
+            file.names.iter_mut().for_each(|name| name.removed = true);
+        } else if file.names.iter().filter(|name| !name.removed).count() > 1 {
+            file.names[0].removed |= rng.bool() && file.names[1..].iter().any(|name| !name.removed);
         }
     }
 }
 
 /// Deletes what is marked: names in any order, then folders from the deepest up.
 pub fn delete_chosen(root: &Path, manifest: &Manifest, seed: u64) {
-    let mut names: Vec<&Name> = manifest.files.iter().flat_map(|f| &f.names).filter(|name| name.removed).collect();
+    let mut names: Vec<&Name> = manifest
+        .files
+        .iter()
+        .flat_map(|f| &f.names)
+        .filter(|name| name.removed)
+        .collect();
     Rng::with_seed(seed ^ 0x0D0E).shuffle(&mut names);
     for name in names {
         let path = root.join(&name.path);
         fs::remove_file(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
-    for directory in manifest.directories.iter().rev().filter(|directory| directory.removed) {
+    for directory in manifest
+        .directories
+        .iter()
+        .rev()
+        .filter(|directory| directory.removed)
+    {
         let path = root.join(&directory.path);
         fs::remove_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }

@@ -81,7 +81,12 @@ pub fn node(path: &Path) -> io::Result<Node> {
     } else {
         NodeKind::File
     };
-    Ok(Node { kind, size: meta.len(), inode: meta.ino(), links: meta.nlink() })
+    Ok(Node {
+        kind,
+        size: meta.len(),
+        inode: meta.ino(),
+        links: meta.nlink(),
+    })
 }
 
 /// SHA-256 of a file, in hexadecimal, read in pieces of 64 KiB.
@@ -133,7 +138,11 @@ pub fn xattr_names(path: &Path) -> Vec<String> {
     let mut list = vec![0; 65_536];
     let len = rustix::fs::llistxattr(path, &mut list)
         .unwrap_or_else(|error| panic!("attributes of {}: {error}", path.display()));
-    list[..len].split(|byte| *byte == 0).filter(|n| !n.is_empty()).map(|n| String::from_utf8_lossy(n).into()).collect()
+    list[..len]
+        .split(|byte| *byte == 0)
+        .filter(|n| !n.is_empty())
+        .map(|n| String::from_utf8_lossy(n).into())
+        .collect()
 }
 
 /// The ranges of bytes, half open, that `user.undelfs.overwritten` of `path` declares; none where it is absent.
@@ -148,11 +157,18 @@ pub fn overwritten(path: &Path) -> Vec<std::ops::Range<u64>> {
 }
 
 fn ranges(text: &str) -> Vec<std::ops::Range<u64>> {
-    let number = |digits: &str| digits.trim().parse::<u64>().unwrap_or_else(|error| panic!("{text:?}: {error}"));
+    let number = |digits: &str| {
+        digits
+            .trim()
+            .parse::<u64>()
+            .unwrap_or_else(|error| panic!("{text:?}: {error}"))
+    };
     text.split(',')
         .filter(|pair| !pair.trim().is_empty())
         .map(|pair| {
-            let (start, end) = pair.split_once('-').unwrap_or_else(|| panic!("no range in {text:?}"));
+            let (start, end) = pair
+                .split_once('-')
+                .unwrap_or_else(|| panic!("no range in {text:?}"));
             let range = number(start)..number(end);
             assert!(range.start < range.end, "an empty range in {text:?}");
             range

@@ -17,7 +17,11 @@ use undelfs_tests::{
 };
 
 fn image(dir: &Path, seed: u64) -> PathBuf {
-    let Made { image, .. } = Recipe { files: 60, ..Recipe::new(seed) }.make(dir);
+    let Made { image, .. } = Recipe {
+        files: 60,
+        ..Recipe::new(seed)
+    }
+    .make(dir);
     image
 }
 
@@ -34,7 +38,9 @@ fn gone(process: u32) -> bool {
 }
 
 fn only(servers: &[u32]) -> u32 {
-    let [one] = servers else { panic!("one process should serve the mount, found {servers:?}") };
+    let [one] = servers else {
+        panic!("one process should serve the mount, found {servers:?}")
+    };
     *one
 }
 
@@ -44,7 +50,11 @@ fn mount_returns_with_the_tree_there_and_one_line_that_says_how_to_unmount() {
     let tree = Tree::mount(&image(dir.path(), 701), &[]);
     assert!(!walk::walk(tree.root()).is_empty());
     assert_eq!(tree.said.lines().count(), 1, "{}", tree.said);
-    assert!(tree.said.contains("umount") && tree.said.contains(tree.root().to_str().unwrap()), "{}", tree.said);
+    assert!(
+        tree.said.contains("umount") && tree.said.contains(tree.root().to_str().unwrap()),
+        "{}",
+        tree.said
+    );
 }
 
 #[test]
@@ -68,7 +78,11 @@ fn an_image_that_somebody_locked_for_himself_is_refused() {
     let image = image(dir.path(), 703);
     let holder = fs::File::open(&image).unwrap();
     rustix::fs::flock(&holder, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
-    program::assert_refused(&undelfs(["scan".as_ref(), image.as_os_str()]), 1, &[image.to_str().unwrap()]);
+    program::assert_refused(
+        &undelfs(["scan".as_ref(), image.as_os_str()]),
+        1,
+        &[image.to_str().unwrap()],
+    );
     drop(holder);
     assert!(undelfs(["scan".as_ref(), image.as_os_str()]).status.success());
 }
@@ -113,7 +127,11 @@ fn sigint_and_sigterm_unmount_a_mount_in_the_foreground_and_in_the_background() 
 #[test]
 fn a_lazy_unmount_with_an_open_file_keeps_reading_and_releases_the_lock_once_it_closes() {
     let dir = guard::scratch();
-    let Made { image, manifest } = Recipe { files: 60, ..Recipe::new(707) }.make(dir.path());
+    let Made { image, manifest } = Recipe {
+        files: 60,
+        ..Recipe::new(707)
+    }
+    .make(dir.path());
     let tree = Tree::mount(&image, &[]);
     let server = only(&tree.servers());
     let file = manifest
@@ -160,7 +178,10 @@ fn the_background_process_holds_no_terminal_pipe_or_working_directory() {
         let target = fs::read_link(format!("/proc/{server}/fd/{number}")).unwrap();
         assert_eq!(target, Path::new("/dev/null"), "descriptor {number}");
     }
-    assert_eq!(fs::read_link(format!("/proc/{server}/cwd")).unwrap(), Path::new("/"));
+    assert_eq!(
+        fs::read_link(format!("/proc/{server}/cwd")).unwrap(),
+        Path::new("/")
+    );
 }
 
 #[test]
@@ -173,7 +194,11 @@ fn a_loop_device_is_free_again_after_the_unmount() {
     let exclusive = || {
         use std::os::unix::fs::OpenOptionsExt;
         let flags = i32::try_from(rustix::fs::OFlags::EXCL.bits()).unwrap();
-        fs::File::options().read(true).custom_flags(flags).open(device.device()).is_ok()
+        fs::File::options()
+            .read(true)
+            .custom_flags(flags)
+            .open(device.device())
+            .is_ok()
     };
     assert!(!exclusive());
     tree.unmount();

@@ -16,7 +16,10 @@ use undelfs_tests::{
 
 fn mount(source: &Path) -> (Output, tempfile::TempDir) {
     let dir = guard::scratch();
-    (undelfs(["mount".as_ref(), source.as_os_str(), dir.path().as_os_str()]), dir)
+    (
+        undelfs(["mount".as_ref(), source.as_os_str(), dir.path().as_os_str()]),
+        dir,
+    )
 }
 
 fn written(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
@@ -30,8 +33,11 @@ fn a_source_that_is_missing_empty_or_a_directory_is_refused() {
     let dir = guard::scratch();
     let missing = dir.path().join("missing.img");
     let empty = written(dir.path(), "empty.img", b"");
-    for (source, words) in [(&missing, ["missing.img", ""]), (&empty, ["empty", ""]), (&dir.path().into(), ["directory", ""])]
-    {
+    for (source, words) in [
+        (&missing, ["missing.img", ""]),
+        (&empty, ["empty", ""]),
+        (&dir.path().into(), ["directory", ""]),
+    ] {
         assert_refused(&mount(source).0, 1, &words);
         assert_refused(&undelfs(["scan".as_ref(), source.as_os_str()]), 1, &words);
         assert_refused(&undelfs(["volumes".as_ref(), source.as_os_str()]), 1, &words);
@@ -41,7 +47,11 @@ fn a_source_that_is_missing_empty_or_a_directory_is_refused() {
 #[test]
 fn a_text_file_is_no_volume_and_that_is_said() {
     let dir = guard::scratch();
-    let text = written(dir.path(), "letter.txt", &b"Dear Anna,\nthis is no disk.\n".repeat(1000));
+    let text = written(
+        dir.path(),
+        "letter.txt",
+        &b"Dear Anna,\nthis is no disk.\n".repeat(1000),
+    );
     assert_refused(&undelfs(["scan".as_ref(), text.as_os_str()]), 1, &["letter.txt"]);
 }
 
@@ -69,7 +79,11 @@ fn a_bitlocker_volume_needs_a_key() {
     let image = written(dir.path(), "bitlocker.img", &bytes);
     assert_refused(&undelfs(["scan".as_ref(), image.as_os_str()]), 3, &["BitLocker"]);
     let (output, dir) = mount(&image);
-    assert!(output.status.code() == Some(3) || guard::is_mounted(dir.path()), "{}", tools::said(&output));
+    assert!(
+        output.status.code() == Some(3) || guard::is_mounted(dir.path()),
+        "{}",
+        tools::said(&output)
+    );
     let _ = guard::Mounted::new(dir.path(), None);
 }
 
@@ -84,8 +98,15 @@ fn a_volume_that_cannot_be_read_still_mounts_with_its_bytes_as_one_file() {
     let _mounted = guard::Mounted::new(dir.path(), None);
     assert!(tools::said(&output).contains("FAT32"), "{}", tools::said(&output));
     // mkfs.vfat rounds the volume's size down, so the image may have bytes behind it.
-    let (volume, all) = (fs::read(dir.path().join(".undelfs/volume.img")).unwrap(), fs::read(&image).unwrap());
-    assert!(volume.len() > all.len() / 10 * 9 && all.starts_with(&volume), "{} bytes", volume.len());
+    let (volume, all) = (
+        fs::read(dir.path().join(".undelfs/volume.img")).unwrap(),
+        fs::read(&image).unwrap(),
+    );
+    assert!(
+        volume.len() > all.len() / 10 * 9 && all.starts_with(&volume),
+        "{} bytes",
+        volume.len()
+    );
     assert!(walk::walk(dir.path()).is_empty());
 }
 
@@ -109,7 +130,12 @@ fn a_file_without_permission_is_refused_for_an_ordinary_user() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    for args in [&["mount"][..], &["no-such-command"], &["scan", "x", "--format", "papyrus"], &["mount", "a", "b", "--view", "x"]] {
+    for args in [
+        &["mount"][..],
+        &["no-such-command"],
+        &["scan", "x", "--format", "papyrus"],
+        &["mount", "a", "b", "--view", "x"],
+    ] {
         assert_eq!(undelfs(args).status.code(), Some(2), "{args:?}");
     }
 }
@@ -117,7 +143,11 @@ fn wrong_usage_ends_with_2() {
 #[test]
 fn a_mount_point_that_is_missing_a_file_or_over_the_source_is_refused() {
     let dir = guard::scratch();
-    let Made { image, .. } = Recipe { files: 30, ..Recipe::new(601) }.make(dir.path());
+    let Made { image, .. } = Recipe {
+        files: 30,
+        ..Recipe::new(601)
+    }
+    .make(dir.path());
     let file = written(dir.path(), "file", b"");
     let missing = dir.path().join("missing");
     let to = |at: &Path| undelfs(["mount".as_ref(), image.as_os_str(), at.as_os_str()]);
@@ -141,16 +171,34 @@ fn a_mount_point_that_is_missing_a_file_or_over_the_source_is_refused() {
 #[test]
 fn an_image_cut_in_the_middle_shows_all_that_is_left() {
     let dir = guard::scratch();
-    let Made { image, manifest } = Recipe { size: 128 << 20, files: 200, ..Recipe::new(602) }.make(dir.path());
+    let Made { image, manifest } = Recipe {
+        size: 128 << 20,
+        files: 200,
+        ..Recipe::new(602)
+    }
+    .make(dir.path());
     let whole = fs::metadata(&image).unwrap().len();
-    fs::File::options().write(true).open(&image).unwrap().set_len(whole * 6 / 10).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&image)
+        .unwrap()
+        .set_len(whole * 6 / 10)
+        .unwrap();
     let tree = Tree::mount(&image, &[]);
     let mut read = 0;
-    for file in manifest.deleted().filter(|file| file.names.len() == 1 && file.link.is_none()) {
+    for file in manifest
+        .deleted()
+        .filter(|file| file.names.len() == 1 && file.link.is_none())
+    {
         let path = tree.join(file.path());
         match fs::read(&path) {
             Ok(bytes) => {
-                assert_eq!(undelfs_tests::content::sha256(&bytes), file.content().sha256(), "{}", path.display());
+                assert_eq!(
+                    undelfs_tests::content::sha256(&bytes),
+                    file.content().sha256(),
+                    "{}",
+                    path.display()
+                );
                 read += 1;
             }
             Err(error) => assert_eq!(error.raw_os_error(), Some(5), "{}: {error}", path.display()),
@@ -159,7 +207,9 @@ fn an_image_cut_in_the_middle_shows_all_that_is_left() {
     assert!(read > 20, "{read}");
     let complaints = check::content(
         tree.root(),
-        manifest.deleted().filter(|file| file.kind == undelfs_tests::manifest::Kind::Empty),
+        manifest
+            .deleted()
+            .filter(|file| file.kind == undelfs_tests::manifest::Kind::Empty),
         Names::AnyDeleted,
     );
     check::assert_none("empty files", &complaints);

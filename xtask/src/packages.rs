@@ -22,8 +22,11 @@ const PROGRAMS: &[(&str, &str)] = &[
 
 /// Installs what is missing with apt-get.
 pub(crate) fn install() -> Result<(), String> {
-    let mut missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| !run::is_installed(program)).map(|(_, package)| *package).collect();
+    let mut missing: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !run::is_installed(program))
+        .map(|(_, package)| *package)
+        .collect();
     missing.dedup();
     if missing.is_empty() {
         return Ok(());
@@ -35,7 +38,9 @@ pub(crate) fn install() -> Result<(), String> {
     let mut install: Vec<&str> = vec!["apt-get", "install", "--yes", "--no-install-recommends"];
     install.extend(&missing);
     let as_root = |args: &[&str]| match (is_root()?, args.split_first()) {
-        (true, Some((name, args))) => run::run(run::command(name, args).env("DEBIAN_FRONTEND", "noninteractive")),
+        (true, Some((name, args))) => {
+            run::run(run::command(name, args).env("DEBIAN_FRONTEND", "noninteractive"))
+        }
         _ => run::run(&mut run::command("sudo", args)),
     };
     as_root(&["apt-get", "update", "--quiet"])

@@ -10,12 +10,21 @@ pub(crate) fn run() -> Result<(), String> {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     let mounts = read("/proc/self/mountinfo")?;
     // Last mounted, first unmounted.
-    for point in mounts.lines().rev().filter_map(|line| line.split(' ').nth(4)).filter(|point| is_ours(point)) {
+    for point in mounts
+        .lines()
+        .rev()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|point| is_ours(point))
+    {
         eprintln!("sweeping {point}");
         quietly(Command::new("umount").arg("-l").arg(point.replace("\\040", " ")));
     }
-    let loops = Command::new("losetup").args(["--list", "--noheadings", "--output", "NAME,BACK-FILE"]).output();
-    let loops = loops.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let loops = Command::new("losetup")
+        .args(["--list", "--noheadings", "--output", "NAME,BACK-FILE"])
+        .output();
+    let loops = loops
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
     for line in loops.lines().filter(|line| is_ours(line)) {
         if let Some(device) = line.split_whitespace().next() {
             eprintln!("sweeping {device}");
@@ -41,7 +50,10 @@ fn is_ours(text: &str) -> bool {
 /// Whether anything is still mounted at or below `path`: then nothing may be removed there.
 fn has_mount(path: &Path) -> Result<bool, String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
-    Ok(mounts.lines().filter_map(|line| line.split(' ').nth(4)).any(|point| Path::new(point).starts_with(path)))
+    Ok(mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .any(|point| Path::new(point).starts_with(path)))
 }
 
 fn quietly(command: &mut Command) {

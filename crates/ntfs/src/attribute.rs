@@ -109,7 +109,9 @@ impl<'a> Attribute<'a> {
     pub fn name(&self) -> &'a [u8] {
         let start = usize::from(self.header.name_offset.get());
         let len = usize::from(self.header.name_length).saturating_mul(2);
-        self.bytes.get(start..start.saturating_add(len)).unwrap_or_default()
+        self.bytes
+            .get(start..start.saturating_add(len))
+            .unwrap_or_default()
     }
 
     /// The content, or where it is. `None` where the attribute's fields contradict each other.
@@ -164,8 +166,15 @@ impl<'a> Iterator for Attributes<'a> {
             return None;
         }
         let bytes = rest.get(..length);
-        self.at = if bytes.is_some() { self.at.saturating_add(length) } else { usize::MAX };
-        Some(Attribute { bytes: bytes?, header })
+        self.at = if bytes.is_some() {
+            self.at.saturating_add(length)
+        } else {
+            usize::MAX
+        };
+        Some(Attribute {
+            bytes: bytes?,
+            header,
+        })
     }
 }
 

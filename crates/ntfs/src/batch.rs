@@ -1,8 +1,6 @@
 //! What one piece of `$MFT` gives: files, and parts of files whose base record may be in another piece.
 
-use undelfs_volume::filesystem::{
-    Claim, File, FileFlags, FileTime, Link, Owner, Place, Scan, Want,
-};
+use undelfs_volume::filesystem::{Claim, File, FileFlags, FileTime, Link, Owner, Place, Scan, Want};
 
 use crate::{
     attribute::{Attribute, ENCRYPTED, Form, NonResident, kind},
@@ -108,7 +106,11 @@ impl Batch {
     pub(crate) fn add(&mut self, reader: &Reader<'_>, number: u32, record: &Record<'_>) {
         let live = record.in_use();
         let needed = record.is_directory() || record.base().is_some();
-        let wanted = if live { reader.want.regular || needed } else { reader.want.removed };
+        let wanted = if live {
+            reader.want.regular || needed
+        } else {
+            reader.want.removed
+        };
         // Claims of deleted and live files decide what is overwritten; nobody asks for that of live files.
         let claims = reader.want.removed;
         if !wanted && !claims {
@@ -125,7 +127,10 @@ impl Batch {
                 record: number,
                 removed: !live,
                 size: sight.size,
-                facts: Facts { damaged: sight.facts.damaged || record.damaged(), ..sight.facts },
+                facts: Facts {
+                    damaged: sight.facts.damaged || record.damaged(),
+                    ..sight.facts
+                },
                 first_link: links,
                 links: (self.extension_links.len() as u32).saturating_sub(links),
                 owner: owner.filter(|owner| *owner < owners).unwrap_or(u32::MAX),
@@ -140,13 +145,22 @@ impl Batch {
     }
 
     fn files_links(&self, record: &Record<'_>) -> u32 {
-        let links = if record.base().is_some() { &self.extension_links } else { &self.links };
+        let links = if record.base().is_some() {
+            &self.extension_links
+        } else {
+            &self.links
+        };
         links.len() as u32
     }
 
     fn owner(&mut self, record: &Record<'_>) -> u32 {
         let live = record.in_use();
-        let owner = Owner { file: u32::MAX, live, journal: record.journal(), latest: FileTime(0) };
+        let owner = Owner {
+            file: u32::MAX,
+            live,
+            journal: record.journal(),
+            latest: FileTime(0),
+        };
         self.owners.push(owner);
         (self.owners.len() as u32).saturating_sub(1)
     }
@@ -193,7 +207,8 @@ impl Batch {
                 kind::REPARSE_POINT => sight.tag = attribute.resident().and_then(reparse_point::tag),
                 _ => {}
             }
-            let Some(Form::NonResident(form)) = attribute.is_non_resident().then(|| attribute.form()).flatten()
+            let Some(Form::NonResident(form)) =
+                attribute.is_non_resident().then(|| attribute.form()).flatten()
             else {
                 continue;
             };
@@ -213,10 +228,22 @@ impl Batch {
         let before = self.names.len();
         name::push_wtf8(name.name, &mut self.names);
         let name_len = self.names.len().saturating_sub(before) as u16;
-        let link =
-            Link { file: u32::MAX, parent, parent_generation: name.parent.sequence, name_len, name_at };
-        let raw = RawLink { link, short: name.namespace == Namespace::Dos };
-        if extension { self.extension_links.push(raw) } else { self.links.push(raw) }
+        let link = Link {
+            file: u32::MAX,
+            parent,
+            parent_generation: name.parent.sequence,
+            name_len,
+            name_at,
+        };
+        let raw = RawLink {
+            link,
+            short: name.namespace == Namespace::Dos,
+        };
+        if extension {
+            self.extension_links.push(raw)
+        } else {
+            self.links.push(raw)
+        }
     }
 
     /// Counts the clusters of an attribute, and notes them as claimed.
@@ -228,7 +255,9 @@ impl Batch {
             };
             let Place::At(mut first) = run.place else { continue };
             facts.clusters = facts.clusters.saturating_add(run.count);
-            let (Some(owner), mut left) = (owner, run.count) else { continue };
+            let (Some(owner), mut left) = (owner, run.count) else {
+                continue;
+            };
             while left > 0 {
                 let count = u32::try_from(left).unwrap_or(u32::MAX);
                 self.claims.push(Claim { first, count, owner });
@@ -244,7 +273,9 @@ impl Batch {
         let extend = named.is_some_and(|raw| u64::from(raw.link.parent) == EXTEND);
         let metadata = live && ((number < RESERVED_RECORDS && number != ROOT) || extend);
         let attributes = sight.info.map_or(sight.name_attributes, |info| info.attributes);
-        let tag = sight.tag.or_else(|| (attributes & REPARSE_POINT != 0).then_some(sight.name_tag));
+        let tag = sight
+            .tag
+            .or_else(|| (attributes & REPARSE_POINT != 0).then_some(sight.name_tag));
         let link = tag.is_some_and(reparse_point::is_link) || (sight.interix && attributes & SYSTEM != 0);
         let directory = record.is_directory();
         let mut flags = FileFlags::empty();
@@ -258,7 +289,8 @@ impl Batch {
         flags.set(FileFlags::NO_CONTENT, !directory && !link && sight.size.is_none());
         flags.set(FileFlags::ENCRYPTED, sight.facts.encrypted);
         flags.set(FileFlags::METADATA, metadata);
-        let time = |pick: fn(&StandardInformation) -> FileTime| sight.info.as_ref().map_or(sight.latest, pick);
+        let time =
+            |pick: fn(&StandardInformation) -> FileTime| sight.info.as_ref().map_or(sight.latest, pick);
         self.files.push(File {
             record: number,
             generation: record.sequence(),

@@ -26,7 +26,9 @@ use std::sync::{Arc, OnceLock};
 use undelfs_source::ReadAt;
 use undelfs_volume::{
     Error, FileSystemKind,
-    filesystem::{Facts, File, FileFlags, FileSystem, FileTime, Layout, LinkTarget, Scan, Stream, Want, Watch},
+    filesystem::{
+        Facts, File, FileFlags, FileSystem, FileTime, Layout, LinkTarget, Scan, Stream, Want, Watch,
+    },
 };
 
 use attribute::{Attribute, kind};
@@ -63,10 +65,14 @@ impl Ntfs {
     pub fn open(volume: Arc<dyn ReadAt>) -> Result<Self, Error> {
         let (boot, note) = BootSector::of_volume(&volume)?;
         let mut notes: Vec<String> = note.into_iter().collect();
-        let stated = boot.total_sectors.saturating_mul(u64::from(boot.bytes_per_sector));
+        let stated = boot
+            .total_sectors
+            .saturating_mul(u64::from(boot.bytes_per_sector));
         if volume.size() < stated {
             let size = volume.size();
-            notes.push(format!("the volume has {stated} bytes, only the first {size} are in the source"));
+            notes.push(format!(
+                "the volume has {stated} bytes, only the first {size} are in the source"
+            ));
         }
         let ground = Ground { volume, boot };
         let mft = Mft::open(&ground, &mut notes)?;
@@ -83,14 +89,23 @@ impl Ntfs {
             notes,
         };
         describe_volume(&ground, &mft, &mut facts);
-        Ok(Self { ground, mft, facts, upcase: OnceLock::new(), extensions: OnceLock::new() })
+        Ok(Self {
+            ground,
+            mft,
+            facts,
+            upcase: OnceLock::new(),
+            extensions: OnceLock::new(),
+        })
     }
 
     /// The extension records of a base record that the scan found.
     fn extensions_of(&self, base: u32) -> impl Iterator<Item = u32> {
         let all = self.extensions.get().map_or(&[][..], Vec::as_slice);
         let from = all.partition_point(|(record, _)| *record < base);
-        all.iter().skip(from).take_while(move |(record, _)| *record == base).map(|(_, extension)| *extension)
+        all.iter()
+            .skip(from)
+            .take_while(move |(record, _)| *record == base)
+            .map(|(_, extension)| *extension)
     }
 
     /// The streams of one of the volume's own files.
@@ -114,7 +129,11 @@ impl Ntfs {
     }
 
     fn own_content(&self, record: u32) -> Option<Arc<dyn ReadAt>> {
-        let stream = self.own_streams(record).ok()?.into_iter().find(|stream| stream.name.is_empty())?;
+        let stream = self
+            .own_streams(record)
+            .ok()?
+            .into_iter()
+            .find(|stream| stream.name.is_empty())?;
         Some(match stream.layout {
             Layout::Resident(content) => Arc::new(content.to_vec()),
             Layout::Runs(runs) => Arc::new(self.ground.reader(runs.to_vec(), stream.size, stream.valid)),
@@ -126,7 +145,9 @@ impl Ntfs {
 fn describe_volume(ground: &Ground, mft: &Mft, facts: &mut Facts) {
     let read = mft.read(VOLUME);
     let Some(record) = read.as_ref().ok().and_then(|buf| buf.record()) else {
-        facts.notes.push("FILE record 3 (`$Volume`) is damaged; label and version are unknown".to_owned());
+        facts
+            .notes
+            .push("FILE record 3 (`$Volume`) is damaged; label and version are unknown".to_owned());
         return;
     };
     let content = |wanted: u32| {
@@ -136,10 +157,15 @@ fn describe_volume(ground: &Ground, mft: &Mft, facts: &mut Facts) {
     if let Some(label) = content(kind::VOLUME_NAME) {
         facts.label = String::from_utf8_lossy(&name::to_wtf8(&label)).into_owned();
     }
-    if let Some(info) = content(kind::VOLUME_INFORMATION).as_deref().and_then(VolumeInformation::parse) {
+    if let Some(info) = content(kind::VOLUME_INFORMATION)
+        .as_deref()
+        .and_then(VolumeInformation::parse)
+    {
         facts.version = format!("{}.{}", info.version.0, info.version.1);
         if info.dirty {
-            facts.notes.push("the volume is marked dirty: Windows had not finished writing to it".to_owned());
+            facts
+                .notes
+                .push("the volume is marked dirty: Windows had not finished writing to it".to_owned());
         }
     }
 }

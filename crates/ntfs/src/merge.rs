@@ -27,7 +27,9 @@ pub(crate) fn merge(batches: Vec<Batch>) -> Result<(Scan, Extensions), Error> {
     all.emit_links(&owned);
     all.settle_generations(&owned);
     if all.more_notes > 0 {
-        all.scan.notes.push(format!("{} more damaged records", all.more_notes));
+        all.scan
+            .notes
+            .push(format!("{} more damaged records", all.more_notes));
     }
     let mut known: Extensions = owned
         .iter()
@@ -68,15 +70,19 @@ impl Parts {
             raw.link.name_at = raw.link.name_at.saturating_add(names);
             raw
         };
-        scan.files.extend(
-            batch.files.into_iter().map(|f| File { first_link: f.first_link.saturating_add(links), ..f }),
-        );
-        scan.claims
-            .extend(batch.claims.into_iter().map(|c| Claim { owner: c.owner.saturating_add(owners), ..c }));
+        scan.files.extend(batch.files.into_iter().map(|f| File {
+            first_link: f.first_link.saturating_add(links),
+            ..f
+        }));
+        scan.claims.extend(batch.claims.into_iter().map(|c| Claim {
+            owner: c.owner.saturating_add(owners),
+            ..c
+        }));
         scan.owners.extend(batch.owners);
         scan.names.extend(batch.names);
         self.raw_links.extend(batch.links.into_iter().map(move_link));
-        self.extension_links.extend(batch.extension_links.into_iter().map(move_link));
+        self.extension_links
+            .extend(batch.extension_links.into_iter().map(move_link));
         for mut extension in batch.extensions {
             extension.first_link = extension.first_link.saturating_add(extension_links);
             if extension.owner != u32::MAX {
@@ -88,7 +94,10 @@ impl Parts {
         let room = Scan::MAX_NOTES.saturating_sub(scan.notes.len());
         let left_out = batch.notes.len().saturating_sub(room) as u64;
         scan.notes.extend(batch.notes.into_iter().take(room));
-        self.more_notes = self.more_notes.saturating_add(batch.more_notes).saturating_add(left_out);
+        self.more_notes = self
+            .more_notes
+            .saturating_add(batch.more_notes)
+            .saturating_add(left_out);
         Ok(())
     }
 
@@ -129,9 +138,14 @@ impl Parts {
     }
 
     fn give_to_base(&mut self, file: u32, extension: &Extension) {
-        let Some(base) = self.scan.files.get_mut(file as usize) else { return };
+        let Some(base) = self.scan.files.get_mut(file as usize) else {
+            return;
+        };
         base.clusters = base.clusters.saturating_add(extension.facts.clusters);
-        base.flags.set(FileFlags::DAMAGED, base.flags.contains(FileFlags::DAMAGED) || extension.facts.damaged);
+        base.flags.set(
+            FileFlags::DAMAGED,
+            base.flags.contains(FileFlags::DAMAGED) || extension.facts.damaged,
+        );
         for (flag, set) in [
             (FileFlags::NAMED_STREAMS, extension.facts.named_streams),
             (FileFlags::ENCRYPTED, extension.facts.encrypted),
@@ -153,14 +167,26 @@ impl Parts {
         let mut owned = owned.iter().peekable();
         let mut links: Vec<Link> = Vec::with_capacity(self.raw_links.len());
         let mut several: Vec<RawLink> = Vec::new();
-        let ends: Vec<u32> = self.scan.files.iter().skip(1).map(|file| file.first_link).collect();
+        let ends: Vec<u32> = self
+            .scan
+            .files
+            .iter()
+            .skip(1)
+            .map(|file| file.first_link)
+            .collect();
         let raw_end = self.raw_links.len() as u32;
         let ends = ends.into_iter().chain([raw_end]);
         for ((index, file), end) in self.scan.files.iter_mut().enumerate().zip(ends) {
             let index = index as u32;
-            let own = self.raw_links.get(file.first_link as usize..end as usize).unwrap_or_default();
+            let own = self
+                .raw_links
+                .get(file.first_link as usize..end as usize)
+                .unwrap_or_default();
             file.first_link = links.len() as u32;
-            let in_file = |raw: &RawLink| Link { file: index, ..raw.link };
+            let in_file = |raw: &RawLink| Link {
+                file: index,
+                ..raw.link
+            };
             if !file.flags.contains(FileFlags::SEVERAL_RECORDS)
                 && owned.peek().is_none_or(|(file, _)| *file != index)
             {
@@ -198,8 +224,9 @@ impl Parts {
             })
         };
         for (index, extension) in owned {
-            let same =
-                files.get(*index as usize).is_some_and(|file| file.generation == extension.base.sequence);
+            let same = files
+                .get(*index as usize)
+                .is_some_and(|file| file.generation == extension.base.sequence);
             if let (true, Some(exact)) = (same, exact.get_mut(*index as usize)) {
                 *exact = true;
             }
@@ -207,7 +234,9 @@ impl Parts {
         let mut some_exact = false;
         for link in links.iter() {
             let Some(parent) = find(files, link) else { continue };
-            let same = files.get(parent).is_some_and(|file| file.generation == link.parent_generation);
+            let same = files
+                .get(parent)
+                .is_some_and(|file| file.generation == link.parent_generation);
             if let (true, Some(exact)) = (same, exact.get_mut(parent)) {
                 *exact = true;
                 some_exact = true;

@@ -33,14 +33,23 @@ impl Ground {
     pub(crate) fn runs(&self, mapping_pairs: &[u8], lowest_vcn: u64) -> (Vec<Run>, bool) {
         let mut sound = true;
         let runs = Runs::new(mapping_pairs, lowest_vcn, self.boot.clusters());
-        let runs = runs.map_while(|run| run.map_err(|BadRuns| sound = false).ok()).collect();
+        let runs = runs
+            .map_while(|run| run.map_err(|BadRuns| sound = false).ok())
+            .collect();
         (runs, sound)
     }
 
     /// A reader of a stream of `size` bytes, of which `valid` were written.
     pub(crate) fn reader(&self, runs: Vec<Run>, size: u64, valid: u64) -> RunReader {
         let cluster = self.boot.bytes_per_cluster;
-        RunReader::new(self.volume.clone(), runs.into(), cluster, size, valid, Lost::Error)
+        RunReader::new(
+            self.volume.clone(),
+            runs.into(),
+            cluster,
+            size,
+            valid,
+            Lost::Error,
+        )
     }
 
     /// The whole content of an attribute that is described in one record, at most `limit` bytes of it. What
@@ -65,7 +74,10 @@ impl Ground {
 
     /// The entries of a file's `$ATTRIBUTE_LIST`, and whether they are all there; `None` where the file has no
     /// such list.
-    pub(crate) fn attribute_list(&self, record: &Record<'_>) -> Option<(Vec<crate::structures::ListEntry>, bool)> {
+    pub(crate) fn attribute_list(
+        &self,
+        record: &Record<'_>,
+    ) -> Option<(Vec<crate::structures::ListEntry>, bool)> {
         let list = record.attributes().find(|a| a.kind() == kind::ATTRIBUTE_LIST)?;
         let content = self.content(&list, MAX_LIST).unwrap_or_default();
         let complete = match list.form() {
@@ -107,14 +119,19 @@ impl Mft {
     fn from_record(ground: &Ground, base: &RecordBuf, notes: &mut Vec<String>) -> Result<Self, Error> {
         let no_runs = || Error::Structure {
             structure: "$DATA of $MFT",
-            at: ground.boot.mft.saturating_mul(u64::from(ground.boot.bytes_per_cluster)),
+            at: ground
+                .boot
+                .mft
+                .saturating_mul(u64::from(ground.boot.bytes_per_cluster)),
             expected: "a list of runs".to_owned(),
             found: "none".to_owned(),
             advice: "the file table is lost; recovery needs a search of the whole volume",
         };
         let record = base.record().ok_or_else(no_runs)?;
         let data = unnamed_data(&record, 0).ok_or_else(no_runs)?;
-        let Some(Form::NonResident(form)) = data.form() else { return Err(no_runs()) };
+        let Some(Form::NonResident(form)) = data.form() else {
+            return Err(no_runs());
+        };
         let (mut runs, sound) = ground.runs(form.mapping_pairs, 0);
         if !sound {
             notes.push("the runs of `$MFT` are damaged; its end is missing".to_owned());
@@ -122,12 +139,20 @@ impl Mft {
         let size = form.size.min(form.valid);
         let record_size = ground.boot.record_size;
         let parts = ground.attribute_list(&record).unwrap_or_default().0;
-        let mut lowest: Vec<_> =
-            parts.iter().filter(|e| e.kind == kind::DATA && !e.named && e.lowest_vcn > 0).collect();
+        let mut lowest: Vec<_> = parts
+            .iter()
+            .filter(|e| e.kind == kind::DATA && !e.named && e.lowest_vcn > 0)
+            .collect();
         lowest.sort_by_key(|entry| entry.lowest_vcn);
         for entry in lowest {
-            let so_far = Self { reader: ground.reader(runs.clone(), size, size), record_size, records: u32::MAX };
-            let part = u32::try_from(entry.holder.record).ok().and_then(|number| so_far.read(number).ok());
+            let so_far = Self {
+                reader: ground.reader(runs.clone(), size, size),
+                record_size,
+                records: u32::MAX,
+            };
+            let part = u32::try_from(entry.holder.record)
+                .ok()
+                .and_then(|number| so_far.read(number).ok());
             if append_part(ground, &mut runs, part.as_ref(), entry.lowest_vcn).is_none() {
                 notes.push(format!(
                     "FILE record {} of `$MFT`, which holds its runs from cluster {} on, is damaged; files described there are missing",
@@ -138,7 +163,9 @@ impl Mft {
         let covered = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
         let covered = covered.saturating_mul(u64::from(ground.boot.bytes_per_cluster));
         if covered < size {
-            notes.push(format!("`$MFT` has {size} bytes, only the first {covered} have a known place"));
+            notes.push(format!(
+                "`$MFT` has {size} bytes, only the first {covered} have a known place"
+            ));
         }
         let size = size.min(covered).min(ground.volume.size());
         let records = size.checked_div(u64::from(record_size)).unwrap_or(0);
@@ -194,7 +221,8 @@ fn first_record(ground: &Ground, cluster: u64) -> Result<RecordBuf, Error> {
     ground.volume.read_exact_at(&mut bytes, at)?;
     let found = format!("{:02x?}", bytes.first_chunk::<4>().unwrap_or(&[0; 4]));
     let sound = RecordBuf::parse(bytes).filter(|buf| {
-        buf.record().is_some_and(|record| record.in_use() && unnamed_data(&record, 0).is_some())
+        buf.record()
+            .is_some_and(|record| record.in_use() && unnamed_data(&record, 0).is_some())
     });
     sound.ok_or_else(|| Error::Structure {
         structure: "first FILE record of $MFT",
@@ -217,13 +245,24 @@ fn unnamed_data<'a>(record: &Record<'a>, lowest_vcn: u64) -> Option<Attribute<'a
 
 /// Appends the runs that `part` has from `lowest_vcn` on; `None` where it has none. A gap before them is kept
 /// as lost.
-fn append_part(ground: &Ground, runs: &mut Vec<Run>, part: Option<&RecordBuf>, lowest_vcn: u64) -> Option<()> {
+fn append_part(
+    ground: &Ground,
+    runs: &mut Vec<Run>,
+    part: Option<&RecordBuf>,
+    lowest_vcn: u64,
+) -> Option<()> {
     let end = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
     let gap = lowest_vcn.checked_sub(end)?;
     let data = unnamed_data(&part?.record()?, lowest_vcn)?;
-    let Form::NonResident(form) = data.form()? else { return None };
+    let Form::NonResident(form) = data.form()? else {
+        return None;
+    };
     if gap > 0 {
-        runs.push(Run { first: end, count: gap, place: Place::Lost });
+        runs.push(Run {
+            first: end,
+            count: gap,
+            place: Place::Lost,
+        });
     }
     let (more, sound) = ground.runs(form.mapping_pairs, lowest_vcn);
     runs.extend(more);

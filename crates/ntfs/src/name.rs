@@ -55,9 +55,14 @@ pub fn to_utf16(name: &[u8]) -> Vec<u16> {
             0xF0..=0xF4 => (3, u32::from(first & 0x07)),
             _ => (0, 0xFFFD),
         };
-        let more = tail.get(..len).filter(|more| more.iter().all(|b| b & 0xC0 == 0x80));
+        let more = tail
+            .get(..len)
+            .filter(|more| more.iter().all(|b| b & 0xC0 == 0x80));
         let (code, used) = match more {
-            Some(more) => (more.iter().fold(start, |code, b| code << 6 | u32::from(b & 0x3F)), len),
+            Some(more) => (
+                more.iter().fold(start, |code, b| code << 6 | u32::from(b & 0x3F)),
+                len,
+            ),
             None => (0xFFFD, 0),
         };
         rest = tail.get(used..).unwrap_or_default();

@@ -48,7 +48,10 @@ pub(crate) fn scan(
         })
         .collect();
     if watch.cancelled() {
-        return Err(Error::Refused { kind: ErrorKind::Cancelled, reason: "the scan was cancelled".to_owned() });
+        return Err(Error::Refused {
+            kind: ErrorKind::Cancelled,
+            reason: "the scan was cancelled".to_owned(),
+        });
     }
     merge::merge(batches)
 }
@@ -62,10 +65,16 @@ fn read_piece(reader: &Reader<'_>, mft: &Mft, buf: &mut Vec<u8>, records: Range<
     for range in &bad {
         let first = range.range.start.checked_div(size).unwrap_or(0);
         let end = range.range.end.div_ceil(size.max(1));
-        let why = range.error.as_ref().map_or("the image ends before them".to_owned(), ToString::to_string);
+        let why = range
+            .error
+            .as_ref()
+            .map_or("the image ends before them".to_owned(), ToString::to_string);
         let base = records.start as usize;
         batch.note(|| {
-            let (first, last) = (base.saturating_add(first), base.saturating_add(end).saturating_sub(1));
+            let (first, last) = (
+                base.saturating_add(first),
+                base.saturating_add(end).saturating_sub(1),
+            );
             format!("FILE records {first} to {last} of `$MFT` cannot be read: {why}")
         });
     }
@@ -74,7 +83,9 @@ fn read_piece(reader: &Reader<'_>, mft: &Mft, buf: &mut Vec<u8>, records: Range<
         match Record::parse(bytes) {
             Some(record) => batch.add(reader, number, &record),
             None if started => batch.note(|| {
-                format!("FILE record {number} of `$MFT` is torn or damaged; the file that it described is missing")
+                format!(
+                    "FILE record {number} of `$MFT` is torn or damaged; the file that it described is missing"
+                )
             }),
             None => {}
         }

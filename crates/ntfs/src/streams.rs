@@ -47,7 +47,11 @@ impl FileRecords {
         let mut numbers = Vec::new();
         if let Some((entries, sound)) = ntfs.ground.attribute_list(&record) {
             complete &= sound;
-            numbers.extend(entries.iter().filter_map(|entry| u32::try_from(entry.holder.record).ok()));
+            numbers.extend(
+                entries
+                    .iter()
+                    .filter_map(|entry| u32::try_from(entry.holder.record).ok()),
+            );
         }
         if !complete {
             numbers.extend(ntfs.extensions_of(file.record));
@@ -57,13 +61,21 @@ impl FileRecords {
         numbers.retain(|number| *number != file.record);
         let mut records = vec![base];
         for number in numbers {
-            records.extend(ntfs.mft.read(number).ok().filter(|part| belongs(part, file, removed)));
+            records.extend(
+                ntfs.mft
+                    .read(number)
+                    .ok()
+                    .filter(|part| belongs(part, file, removed)),
+            );
         }
         Ok(Self { records })
     }
 
     fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
-        self.records.iter().filter_map(RecordBuf::record).flat_map(|record: Record<'_>| record.attributes())
+        self.records
+            .iter()
+            .filter_map(RecordBuf::record)
+            .flat_map(|record: Record<'_>| record.attributes())
     }
 
     fn reparse_point(&self, ground: &Ground) -> Option<Vec<u8>> {
@@ -76,7 +88,9 @@ impl FileRecords {
         if let Some(content) = self.reparse_point(ground) {
             return reparse_point::link_target(&content);
         }
-        let data = self.attributes().find(|a| a.kind() == kind::DATA && a.name().is_empty())?;
+        let data = self
+            .attributes()
+            .find(|a| a.kind() == kind::DATA && a.name().is_empty())?;
         reparse_point::interix_target(&ground.content(&data, MAX_REPARSE)?)
     }
 
@@ -134,13 +148,25 @@ impl<'a> Part<'a> {
             Form::Resident(_) => (0, 0, Vec::new()),
             Form::NonResident(form) => {
                 let (runs, _) = ground.runs(form.mapping_pairs, form.lowest_vcn);
-                let decoded = runs.last().map_or(form.lowest_vcn, |run| run.first.saturating_add(run.count));
+                let decoded = runs
+                    .last()
+                    .map_or(form.lowest_vcn, |run| run.first.saturating_add(run.count));
                 // An empty stream's highest cluster is written as -1.
-                let stated = form.highest_vcn.wrapping_add(1).min(ground.boot.clusters().saturating_mul(2));
+                let stated = form
+                    .highest_vcn
+                    .wrapping_add(1)
+                    .min(ground.boot.clusters().saturating_mul(2));
                 (form.lowest_vcn, stated.max(decoded), runs)
             }
         };
-        Some(Self { name: attribute.name(), first, end, flags: attribute.flags(), form, runs })
+        Some(Self {
+            name: attribute.name(),
+            first,
+            end,
+            flags: attribute.flags(),
+            form,
+            runs,
+        })
     }
 }
 
@@ -159,7 +185,11 @@ fn append(all: &mut Vec<Run>, runs: &[Run], first: u64, end: u64) {
 fn push_lost(all: &mut Vec<Run>, end: u64) {
     let have = all.last().map_or(0, |run| run.first.saturating_add(run.count));
     if let Some(count @ 1..) = end.checked_sub(have) {
-        all.push(Run { first: have, count, place: Place::Lost });
+        all.push(Run {
+            first: have,
+            count,
+            place: Place::Lost,
+        });
     }
 }
 
@@ -172,7 +202,14 @@ fn stream(ground: &Ground, parts: &[Part<'_>], reparse: Option<&Refusal>) -> Str
     if let Some(Form::Resident(content)) = head.map(|part| part.form) {
         let size = content.len() as u64;
         let refusal = refusal(flags, &name, reparse);
-        return Stream { name, size, valid: size, layout: Layout::Resident(content.into()), codec: None, refusal };
+        return Stream {
+            name,
+            size,
+            valid: size,
+            layout: Layout::Resident(content.into()),
+            codec: None,
+            refusal,
+        };
     }
     let mut runs: Vec<Run> = Vec::new();
     for part in parts {
@@ -200,10 +237,19 @@ fn stream(ground: &Ground, parts: &[Part<'_>], reparse: Option<&Refusal>) -> Str
                     ),
                 });
             }
-            codec.filter(|_| unit > 0).map(|codec| Arc::new(codec) as Arc<dyn Codec>)
+            codec
+                .filter(|_| unit > 0)
+                .map(|codec| Arc::new(codec) as Arc<dyn Codec>)
         }
     };
-    Stream { name, size, valid: valid.min(size), layout: Layout::Runs(runs), codec, refusal }
+    Stream {
+        name,
+        size,
+        valid: valid.min(size),
+        layout: Layout::Runs(runs),
+        codec,
+        refusal,
+    }
 }
 
 fn refusal(flags: u16, name: &[u8], reparse: Option<&Refusal>) -> Option<Refusal> {

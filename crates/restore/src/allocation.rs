@@ -60,11 +60,18 @@ impl Allocation {
         let first = number * PAGE_CLUSTERS;
         let clusters = (self.clusters - first.min(self.clusters)).min(PAGE_CLUSTERS);
         let mut bytes = vec![0; usize::try_from(clusters.div_ceil(64)).unwrap_or(0) * 8];
-        let wanted = usize::try_from(clusters.div_ceil(8)).unwrap_or(0).min(bytes.len());
+        let wanted = usize::try_from(clusters.div_ceil(8))
+            .unwrap_or(0)
+            .min(bytes.len());
         let wanted = bytes.get_mut(..wanted).unwrap_or_default();
         let bad = self.bitmap.read_salvage(wanted, number * PAGE as u64);
         let unreadable = bad.iter().map(|bad| bad.range.len() as u64 * 8).sum();
-        let mut words: Vec<u64> = bytes.as_chunks::<8>().0.iter().map(|w| u64::from_le_bytes(*w)).collect();
+        let mut words: Vec<u64> = bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|w| u64::from_le_bytes(*w))
+            .collect();
         if let (Some(last), rest @ 1..) = (words.last_mut(), clusters % 64) {
             *last &= (1 << rest) - 1;
         }
@@ -72,11 +79,19 @@ impl Allocation {
     }
 
     fn keep(&self, number: u64, page: &Page) {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(number, page.clone());
+        self.pages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .put(number, page.clone());
     }
 
     fn page(&self, number: u64) -> Page {
-        let held = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
+        let held = self
+            .pages
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&number)
+            .cloned();
         held.unwrap_or_else(|| {
             let (page, _) = self.read(number);
             self.keep(number, &page);
@@ -86,21 +101,32 @@ impl Allocation {
 
     /// How many of the clusters are in use.
     pub(crate) fn count(&self, clusters: Range<u64>) -> u64 {
-        self.used_before(clusters.end).saturating_sub(self.used_before(clusters.start))
+        self.used_before(clusters.end)
+            .saturating_sub(self.used_before(clusters.start))
     }
 
     fn used_before(&self, cluster: u64) -> u64 {
         let cluster = cluster.min(self.clusters);
         let number = cluster / PAGE_CLUSTERS;
-        let before = usize::try_from(number).ok().and_then(|n| self.before.get(n)).copied().unwrap_or(0);
+        let before = usize::try_from(number)
+            .ok()
+            .and_then(|n| self.before.get(n))
+            .copied()
+            .unwrap_or(0);
         let within = cluster % PAGE_CLUSTERS;
         if within == 0 {
             return before;
         }
         let page = self.page(number);
         let (full, rest) = ((within / 64) as usize, within % 64);
-        let words = page.get(..full).unwrap_or_default().iter().map(|word| u64::from(word.count_ones()));
-        let last = page.get(full).map_or(0, |word| (word & ((1 << rest) - 1)).count_ones());
+        let words = page
+            .get(..full)
+            .unwrap_or_default()
+            .iter()
+            .map(|word| u64::from(word.count_ones()));
+        let last = page
+            .get(full)
+            .map_or(0, |word| (word & ((1 << rest) - 1)).count_ones());
         before + words.sum::<u64>() + u64::from(last)
     }
 
@@ -162,7 +188,10 @@ mod tests {
     fn a_bitmap_of_many_pages_is_counted_across_them() {
         let bytes = vec![0b0101_0101_u8; PAGE * 3];
         let allocation = Allocation::new(Arc::new(bytes), PAGE_CLUSTERS * 3);
-        assert_eq!(allocation.count(1..PAGE_CLUSTERS * 3 - 1), PAGE_CLUSTERS * 3 / 2 - 1);
+        assert_eq!(
+            allocation.count(1..PAGE_CLUSTERS * 3 - 1),
+            PAGE_CLUSTERS * 3 / 2 - 1
+        );
     }
 
     #[test]

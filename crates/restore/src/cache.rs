@@ -105,7 +105,12 @@ mod tests {
     use super::*;
 
     fn id(unit: u64) -> BlockId {
-        BlockId { volume: 1, record: 30, stream: 0, unit }
+        BlockId {
+            volume: 1,
+            record: 30,
+            stream: 0,
+            unit,
+        }
     }
 
     fn block(fill: u8) -> Result<Arc<[u8]>, ReadError> {
@@ -133,7 +138,13 @@ mod tests {
     #[test]
     fn an_error_is_not_held() {
         let cache = ClusterCache::new(1 << 20);
-        let bad = || Err(ReadError::PastEnd { offset: 0, len: 1, size: 0 });
+        let bad = || {
+            Err(ReadError::PastEnd {
+                offset: 0,
+                len: 1,
+                size: 0,
+            })
+        };
         assert!(cache.get(id(1), bad).is_err());
         assert!(cache.get(id(1), || block(1)).is_ok());
     }

@@ -62,7 +62,14 @@ impl Catalogue {
     pub(crate) fn new(mut scan: Scan, facts: &Facts, allocation: Option<Allocation>, view: View) -> Self {
         let overlaps = Overlaps::find(&mut scan.claims, &scan.owners);
         let damage = damage(&scan, &overlaps, allocation.as_ref());
-        let Scan { mut files, mut links, mut names, mut notes, claims, owners } = scan;
+        let Scan {
+            mut files,
+            mut links,
+            mut names,
+            mut notes,
+            claims,
+            owners,
+        } = scan;
         drop((claims, owners));
         files.shrink_to_fit();
         links.shrink_to_fit();
@@ -78,15 +85,34 @@ impl Catalogue {
             Some(_) => {}
         }
         let placement = Placement::new(&files, &links, facts.root, view);
-        let ground = Ground { files: &files, links: &links, names: &names };
+        let ground = Ground {
+            files: &files,
+            links: &links,
+            names: &names,
+        };
         let tree = Hierarchy::new(ground, &placement);
         drop(placement);
         let notes = facts.notes.iter().cloned().chain(notes).collect();
-        Self { files, links, names, damage, overlaps, allocation, tree, facts: facts.clone(), view, notes }
+        Self {
+            files,
+            links,
+            names,
+            damage,
+            overlaps,
+            allocation,
+            tree,
+            facts: facts.clone(),
+            view,
+            notes,
+        }
     }
 
     pub(crate) fn ground(&self) -> Ground<'_> {
-        Ground { files: &self.files, links: &self.links, names: &self.names }
+        Ground {
+            files: &self.files,
+            links: &self.links,
+            names: &self.names,
+        }
     }
 
     /// What the volume says of itself.
@@ -113,7 +139,10 @@ impl Catalogue {
     }
 
     pub(crate) fn find_record(&self, record: u32) -> Option<u32> {
-        self.files.binary_search_by_key(&record, |file| file.record).ok().map(|index| index as u32)
+        self.files
+            .binary_search_by_key(&record, |file| file.record)
+            .ok()
+            .map(|index| index as u32)
     }
 
     /// How many names of a file are shown, at least one.
@@ -124,7 +153,9 @@ impl Catalogue {
 
     /// Clusters of a file that are in use now.
     pub(crate) fn clusters_in_use(&self, index: u32) -> u64 {
-        let removed = self.file(index).filter(|file| file.flags.contains(FileFlags::REMOVED));
+        let removed = self
+            .file(index)
+            .filter(|file| file.flags.contains(FileFlags::REMOVED));
         match removed {
             Some(_) => u64::from(self.damage_of(index).in_use),
             None => self.file(index).map_or(0, |file| file.clusters),
@@ -145,7 +176,9 @@ impl Catalogue {
 
     /// The ranges of a run's clusters on the volume that belong to others by now; ascending, not touching.
     pub(crate) fn overwritten(&self, index: u32, clusters: Range<u64>) -> Vec<Range<u64>> {
-        let removed = self.file(index).is_some_and(|file| file.flags.contains(FileFlags::REMOVED));
+        let removed = self
+            .file(index)
+            .is_some_and(|file| file.flags.contains(FileFlags::REMOVED));
         if !removed {
             return Vec::new();
         }
@@ -195,7 +228,9 @@ impl Catalogue {
 
     /// The nodes that a file is shown under, for its own sake.
     fn nodes_of(&self, index: u32) -> impl Iterator<Item = Node> {
-        let live = self.file(index).is_some_and(|file| !file.flags.contains(FileFlags::REMOVED));
+        let live = self
+            .file(index)
+            .is_some_and(|file| !file.flags.contains(FileFlags::REMOVED));
         // Live directories stand in a tree of deleted files only because they lead to them.
         let leads_only = live && self.view == View::Deleted;
         links_of(&self.files, &self.links, index)
@@ -206,7 +241,9 @@ impl Catalogue {
     /// The first node that a file is shown under.
     pub(crate) fn first_node(&self, index: u32) -> Option<Node> {
         let mut links = links_of(&self.files, &self.links, index);
-        let named = links.find(|link| self.tree.shows(*link)).map(|link| self.tree.link_node(link));
+        let named = links
+            .find(|link| self.tree.shows(*link))
+            .map(|link| self.tree.link_node(link));
         named.or_else(|| self.tree.unnamed_node(index))
     }
 
@@ -257,7 +294,9 @@ fn damage(scan: &Scan, overlaps: &Overlaps, allocation: Option<&Allocation>) -> 
     };
     for claim in &scan.claims {
         let owner = scan.owners.get(claim.owner as usize).filter(|owner| !owner.live);
-        let Some(damage) = owner.and_then(|owner| damage.get_mut(owner.file as usize)) else { continue };
+        let Some(damage) = owner.and_then(|owner| damage.get_mut(owner.file as usize)) else {
+            continue;
+        };
         let clusters = claim.first..claim.first + u64::from(claim.count);
         if let Some(allocation) = allocation {
             add(&mut damage.in_use, allocation.count(clusters.clone()));

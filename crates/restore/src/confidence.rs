@@ -52,7 +52,11 @@ pub(crate) enum Reason {
     NoBitmap,
     Damaged,
     NoContent,
-    Overwritten { in_use: u32, claimed: u32, clusters: u64 },
+    Overwritten {
+        in_use: u32,
+        claimed: u32,
+        clusters: u64,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -68,7 +72,11 @@ impl fmt::Display for Reason {
             }
             Self::Damaged => f.write_str("a part of the file's description is missing or damaged"),
             Self::NoContent => f.write_str("no description of the content is left"),
-            Self::Overwritten { in_use, claimed, clusters } => {
+            Self::Overwritten {
+                in_use,
+                claimed,
+                clusters,
+            } => {
                 if *in_use > 0 {
                     write!(f, "{in_use} of {clusters} clusters are in use by other files")?;
                 }
@@ -76,7 +84,10 @@ impl fmt::Display for Reason {
                     f.write_str("; ")?;
                 }
                 if *claimed > 0 {
-                    write!(f, "{claimed} of {clusters} clusters were claimed by other files later")?;
+                    write!(
+                        f,
+                        "{claimed} of {clusters} clusters were claimed by other files later"
+                    )?;
                 }
                 Ok(())
             }
@@ -96,12 +107,30 @@ pub(crate) fn judge(file: &File, damage: Damage, bitmap: bool) -> (Confidence, R
         (Confidence::Lost, Reason::NoContent)
     } else if in_use > 0 || claimed > 0 {
         let all = u64::from(in_use.max(claimed)) >= file.clusters;
-        let reason = Reason::Overwritten { in_use, claimed, clusters: file.clusters };
-        (if all { Confidence::Lost } else { Confidence::Partial }, reason)
+        let reason = Reason::Overwritten {
+            in_use,
+            claimed,
+            clusters: file.clusters,
+        };
+        (
+            if all {
+                Confidence::Lost
+            } else {
+                Confidence::Partial
+            },
+            reason,
+        )
     } else if flags.contains(FileFlags::DAMAGED) {
         (Confidence::Partial, Reason::Damaged)
     } else if file.clusters == 0 && flags.contains(FileFlags::RESIDENT) {
-        (Confidence::Certain, if file.size == 0 { Reason::Empty } else { Reason::InRecord })
+        (
+            Confidence::Certain,
+            if file.size == 0 {
+                Reason::Empty
+            } else {
+                Reason::InRecord
+            },
+        )
     } else if file.clusters == 0 && file.size == 0 {
         (Confidence::Certain, Reason::Empty)
     } else if bitmap {

@@ -90,8 +90,13 @@ impl Context {
 
     /// What the volume's folder is called where several are mounted: its number and its name.
     pub fn name(&self) -> String {
-        let label = self.facts().map(|facts| facts.label.as_str()).filter(|label| !label.is_empty());
-        let name = label.or(self.entry.name.as_deref()).filter(|name| !name.is_empty());
+        let label = self
+            .facts()
+            .map(|facts| facts.label.as_str())
+            .filter(|label| !label.is_empty());
+        let name = label
+            .or(self.entry.name.as_deref())
+            .filter(|name| !name.is_empty());
         match name {
             Some(name) => format!("{}-{name}", self.number()),
             None => format!("{}-{}", self.number(), self.entry.file_system),
@@ -112,7 +117,10 @@ impl Context {
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         let scanned = self.catalogue.get().map(|catalogue| catalogue.notes());
         let known = scanned.or_else(|| self.facts().map(|facts| facts.notes.as_slice()));
-        self.notes.iter().chain(known.unwrap_or_default()).map(String::as_str)
+        self.notes
+            .iter()
+            .chain(known.unwrap_or_default())
+            .map(String::as_str)
     }
 
     /// The source.
@@ -151,7 +159,10 @@ impl Context {
             return Err(Error::refused(ErrorKind::Unsupported, reason));
         };
         let view = self.options.view;
-        let want = Want { removed: view != View::Regular, regular: view != View::Deleted };
+        let want = Want {
+            removed: view != View::Regular,
+            regular: view != View::Deleted,
+        };
         let scan = file_system.scan(want, watch)?;
         let facts = file_system.facts();
         let bitmap = file_system.bitmap().filter(|_| want.removed);
@@ -167,12 +178,16 @@ impl Context {
 
     fn need_catalogue(&self) -> Result<&Arc<Catalogue>, Error> {
         let reason = "the volume has not been scanned";
-        self.catalogue.get().ok_or_else(|| Error::refused(ErrorKind::InvalidInput, reason))
+        self.catalogue
+            .get()
+            .ok_or_else(|| Error::refused(ErrorKind::InvalidInput, reason))
     }
 
     fn need_file_system(&self) -> Result<&dyn FileSystem, Error> {
         let reason = "the volume has no known file system";
-        self.file_system.as_deref().ok_or_else(|| Error::refused(ErrorKind::Unsupported, reason))
+        self.file_system
+            .as_deref()
+            .ok_or_else(|| Error::refused(ErrorKind::Unsupported, reason))
     }
 
     /// The streams of the file with this index.
@@ -207,7 +222,12 @@ impl Context {
             cluster: self.need_file_system()?.facts().bytes_per_cluster,
             overwritten: self.options.overwritten,
             cache: &self.cache,
-            block: BlockId { volume: self.number(), record, stream: stream as u32, unit: 0 },
+            block: BlockId {
+                volume: self.number(),
+                record,
+                stream: stream as u32,
+                unit: 0,
+            },
         };
         opening.open(state)
     }
@@ -217,7 +237,10 @@ impl Context {
     /// # Errors
     /// When it has none that can be given.
     pub(crate) fn open_file(&self, index: u32) -> Result<Arc<dyn Content>, Error> {
-        let flags = self.need_catalogue()?.file(index).map_or(FileFlags::empty(), |file| file.flags);
+        let flags = self
+            .need_catalogue()?
+            .file(index)
+            .map_or(FileFlags::empty(), |file| file.flags);
         if flags.contains(FileFlags::NO_CONTENT) {
             let reason = "no description of the content is left; only the name is known";
             return Err(Error::refused(ErrorKind::Damaged, reason));
@@ -225,7 +248,10 @@ impl Context {
         let streams = self.streams(index)?;
         match streams.first() {
             Some(first) if first.stream.name.is_empty() => self.open(index, 0),
-            _ => Err(Error::refused(ErrorKind::Damaged, "the description of the content is gone")),
+            _ => Err(Error::refused(
+                ErrorKind::Damaged,
+                "the description of the content is gone",
+            )),
         }
     }
 
@@ -243,13 +269,20 @@ impl Context {
                 }
                 path
             }
-            None => return Err(Error::refused(ErrorKind::Damaged, "the target of the link is damaged")),
+            None => {
+                return Err(Error::refused(
+                    ErrorKind::Damaged,
+                    "the target of the link is damaged",
+                ));
+            }
         })
     }
 
     /// Folds a name so that equal results mean equal names to the file system.
     pub(crate) fn fold_case(&self, name: &[u8]) -> Vec<u8> {
-        self.file_system.as_ref().map_or_else(|| name.to_vec(), |file_system| file_system.fold_case(name))
+        self.file_system
+            .as_ref()
+            .map_or_else(|| name.to_vec(), |file_system| file_system.fold_case(name))
     }
 }
 
@@ -259,7 +292,11 @@ fn select(
     selection: &Selection,
     source: &Source,
 ) -> Result<(Vec<Volume>, Vec<String>), Error> {
-    let Selection { volume, start_sector, boot_sector } = *selection;
+    let Selection {
+        volume,
+        start_sector,
+        boot_sector,
+    } = *selection;
     if start_sector.is_some() || boot_sector.is_some() {
         let lost = lost_volume(bytes, start_sector, boot_sector, source.sector_size())?;
         return Ok((vec![lost], Vec::new()));
@@ -273,9 +310,14 @@ fn select(
         );
         return Err(Error::refused(ErrorKind::Unsupported, reason));
     }
-    let Some(number) = volume else { return Ok((volumes, notes)) };
+    let Some(number) = volume else {
+        return Ok((volumes, notes));
+    };
     let known: Vec<String> = volumes.iter().map(|volume| volume.number.to_string()).collect();
-    let chosen: Vec<Volume> = volumes.into_iter().filter(|volume| volume.number == number).collect();
+    let chosen: Vec<Volume> = volumes
+        .into_iter()
+        .filter(|volume| volume.number == number)
+        .collect();
     if chosen.is_empty() {
         let reason = format!("{path} has no volume {number}; it has {}", known.join(", "));
         return Err(Error::refused(ErrorKind::InvalidInput, reason));

@@ -14,7 +14,13 @@ use crate::{
 };
 
 /// The files, by their number less one. Of a volume whose files are not known there are only the first ones.
-const NAMES: [&str; 5] = ["volume.img", "status.json", "report.txt", "catalogue.jsonl", "bodyfile.txt"];
+const NAMES: [&str; 5] = [
+    "volume.img",
+    "status.json",
+    "report.txt",
+    "catalogue.jsonl",
+    "bodyfile.txt",
+];
 const WITHOUT_FILES: usize = 3;
 
 /// Size of `status.json` in bytes. Its content changes; that its size does not lets every program read it.
@@ -29,11 +35,19 @@ pub(crate) struct Generated {
 
 impl Generated {
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, jsonl: Arc::default(), bodyfile: Arc::default() }
+        Self {
+            context,
+            jsonl: Arc::default(),
+            bodyfile: Arc::default(),
+        }
     }
 
     fn names(&self) -> &'static [&'static str] {
-        let all = if self.context.catalogue().is_some() { NAMES.len() } else { WITHOUT_FILES };
+        let all = if self.context.catalogue().is_some() {
+            NAMES.len()
+        } else {
+            WITHOUT_FILES
+        };
         NAMES.get(..all).unwrap_or_default()
     }
 
@@ -60,7 +74,9 @@ impl Generated {
 
     /// Opens a file.
     pub(crate) fn open(&self, number: u16) -> Result<Arc<dyn Content>, Error> {
-        let name = self.name(number).ok_or_else(|| Error::not_found(b"generated file"))?;
+        let name = self
+            .name(number)
+            .ok_or_else(|| Error::not_found(b"generated file"))?;
         Ok(match name {
             "volume.img" => Arc::new(Plain(self.volume())),
             "status.json" => Arc::new(Plain(self.status()?)),
@@ -71,7 +87,11 @@ impl Generated {
     }
 
     fn rendered(&self, lines: &Arc<OnceLock<Rendering>>, format: Format) -> Arc<dyn Content> {
-        Arc::new(Lines { context: self.context.clone(), lines: lines.clone(), format })
+        Arc::new(Lines {
+            context: self.context.clone(),
+            lines: lines.clone(),
+            format,
+        })
     }
 
     /// The volume's bytes, as far as the source has them.
@@ -79,7 +99,9 @@ impl Generated {
         let bytes = self.context.bytes();
         let entry = self.context.volume();
         let start = entry.start_sector.saturating_mul(u64::from(entry.sector_size));
-        let size = bytes.size().min(self.context.source().size().saturating_sub(start));
+        let size = bytes
+            .size()
+            .min(self.context.source().size().saturating_sub(start));
         Extent::new(bytes.clone(), 0, size)
     }
 
@@ -126,7 +148,10 @@ struct Lines {
 
 impl Lines {
     fn catalogue(&self) -> Result<&crate::Catalogue, Error> {
-        self.context.catalogue().map(|catalogue| &**catalogue).ok_or_else(|| Error::not_found(b"catalogue"))
+        self.context
+            .catalogue()
+            .map(|catalogue| &**catalogue)
+            .ok_or_else(|| Error::not_found(b"catalogue"))
     }
 
     fn rendering(&self) -> Option<&Rendering> {
@@ -142,7 +167,9 @@ impl Content for Lines {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
         let catalogue = self.catalogue()?;
-        let Some(rendering) = self.rendering() else { return Ok(0) };
+        let Some(rendering) = self.rendering() else {
+            return Ok(0);
+        };
         let mut done = 0;
         while done < buf.len() && offset + (done as u64) < rendering.size() {
             let at = offset + done as u64;

@@ -85,8 +85,14 @@ impl Overlaps {
 
     /// Calls `each` with the ranges of `clusters` that `file` has lost to others, ascending.
     pub(crate) fn lost(&self, file: u32, clusters: Range<u64>, mut each: impl FnMut(Range<u64>)) {
-        let from = self.segments.partition_point(|segment| segment.end <= clusters.start);
-        let inside = self.segments.iter().skip(from).take_while(|segment| segment.first < clusters.end);
+        let from = self
+            .segments
+            .partition_point(|segment| segment.end <= clusters.start);
+        let inside = self
+            .segments
+            .iter()
+            .skip(from)
+            .take_while(|segment| segment.first < clusters.end);
         for segment in inside.filter(|segment| segment.winner != Some(file)) {
             each(segment.first.max(clusters.start)..segment.end.min(clusters.end));
         }
@@ -108,8 +114,11 @@ impl<'a> Holders<'a> {
             .map(|(index, owner)| (owner.file, index as u32))
             .collect();
         by_file.sort_unstable();
-        let mut holder: Vec<u32> =
-            owners.iter().enumerate().map(|(i, owner)| if owner.live { LIVE } else { i as u32 }).collect();
+        let mut holder: Vec<u32> = owners
+            .iter()
+            .enumerate()
+            .map(|(i, owner)| if owner.live { LIVE } else { i as u32 })
+            .collect();
         for same in by_file.chunk_by(|a, b| a.0 == b.0) {
             let Some((_, first)) = same.first() else { continue };
             for (_, index) in same {
@@ -155,7 +164,10 @@ impl<'a> Sweep<'a> {
         for claim in group {
             self.advance(&mut at, claim.first, out);
             self.enter(self.holders.of(claim));
-            self.ends.push(Reverse((claim.first + u64::from(claim.count), self.holders.of(claim))));
+            self.ends.push(Reverse((
+                claim.first + u64::from(claim.count),
+                self.holders.of(claim),
+            )));
         }
         self.advance(&mut at, u64::MAX, out);
     }
@@ -184,7 +196,9 @@ impl<'a> Sweep<'a> {
     }
 
     fn leave(&mut self, holder: u32) {
-        let Some(times) = self.active.get_mut(&holder) else { return };
+        let Some(times) = self.active.get_mut(&holder) else {
+            return;
+        };
         *times -= 1;
         if *times > 0 {
             return;
@@ -205,7 +219,12 @@ impl<'a> Sweep<'a> {
             Some(last) if last.end == first && last.winner == winner => last.end = end,
             last => {
                 let before = last.map_or(0, |last| last.before + (last.end - last.first));
-                out.push(Segment { first, end, before, winner });
+                out.push(Segment {
+                    first,
+                    end,
+                    before,
+                    winner,
+                });
             }
         }
     }
@@ -243,7 +262,12 @@ mod tests {
     use undelfs_volume::filesystem::FileTime;
 
     fn owner(file: u32, latest: u64, journal: u64) -> Owner {
-        Owner { file, live: false, journal, latest: FileTime(latest) }
+        Owner {
+            file,
+            live: false,
+            journal,
+            latest: FileTime(latest),
+        }
     }
 
     fn claim(owner: u32, first: u64, count: u32) -> Claim {
@@ -268,7 +292,13 @@ mod tests {
 
     #[test]
     fn live_files_hold_what_they_claim() {
-        let owners = [owner(0, 10, 0), Owner { live: true, ..owner(u32::MAX, 1, 0) }];
+        let owners = [
+            owner(0, 10, 0),
+            Owner {
+                live: true,
+                ..owner(u32::MAX, 1, 0)
+            },
+        ];
         let overlaps = Overlaps::find(&mut [claim(0, 100, 10), claim(1, 102, 2)], &owners);
         assert_eq!(lost(&overlaps, 0), [102..104]);
     }
@@ -284,10 +314,17 @@ mod tests {
             (owner(0, 0, 0), owner(1, 20, 0)),
         ] {
             let overlaps = Overlaps::find(&mut claims.clone(), &[a, b]);
-            assert_eq!((lost(&overlaps, 0).len(), lost(&overlaps, 1).len()), (1, 1), "{a:?} {b:?}");
+            assert_eq!(
+                (lost(&overlaps, 0).len(), lost(&overlaps, 1).len()),
+                (1, 1),
+                "{a:?} {b:?}"
+            );
         }
         let journal_only = Overlaps::find(&mut claims.clone(), &[owner(0, 10, 5), owner(1, 10, 6)]);
-        assert_eq!((lost(&journal_only, 0).len(), lost(&journal_only, 1).len()), (1, 0));
+        assert_eq!(
+            (lost(&journal_only, 0).len(), lost(&journal_only, 1).len()),
+            (1, 0)
+        );
     }
 
     #[test]

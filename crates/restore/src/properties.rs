@@ -99,8 +99,8 @@ impl Subject<'_> {
 
     /// Calls `each` with the named streams, where they are shown as attributes.
     fn named_streams(&self, mut each: impl FnMut(usize, &StreamState)) -> Result<(), Error> {
-        let shown = self.file.flags.contains(FileFlags::NAMED_STREAMS)
-            && !self.context.options().streams_as_files;
+        let shown =
+            self.file.flags.contains(FileFlags::NAMED_STREAMS) && !self.context.options().streams_as_files;
         if shown {
             for (number, state) in self.context.streams(self.index)?.iter().enumerate() {
                 if !state.stream.name.is_empty() {
@@ -118,7 +118,10 @@ impl Subject<'_> {
             if !fits(state) {
                 let name = String::from_utf8_lossy(&state.stream.name);
                 let size = state.stream.size;
-                let _ = writeln!(text, "{name} ({size} bytes; mount with --streams files to read it)");
+                let _ = writeln!(
+                    text,
+                    "{name} ({size} bytes; mount with --streams files to read it)"
+                );
             }
         })?;
         text.truncate(text.trim_end().len());
@@ -157,7 +160,13 @@ fn subject<'a>(
     stream: usize,
 ) -> Result<Subject<'a>, Error> {
     let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
-    Ok(Subject { context, catalogue, file, index, stream })
+    Ok(Subject {
+        context,
+        catalogue,
+        file,
+        index,
+        stream,
+    })
 }
 
 /// Names of the attributes of a file.
@@ -192,7 +201,9 @@ pub(crate) fn value(
 ) -> Result<Option<Vec<u8>>, Error> {
     let subject = subject(context, catalogue, index, stream)?;
     if let Some(own) = name.strip_prefix(PREFIX.as_bytes()) {
-        let property = Property::ALL.into_iter().find(|property| property.name().as_bytes() == own);
+        let property = Property::ALL
+            .into_iter()
+            .find(|property| property.name().as_bytes() == own);
         return Ok(match property {
             Some(property) => property.value(&subject)?.map(String::into_bytes),
             None => None,
@@ -204,7 +215,9 @@ pub(crate) fn value(
             found = Some((number, state.stream.size));
         }
     })?;
-    let Some((number, size)) = found else { return Ok(None) };
+    let Some((number, size)) = found else {
+        return Ok(None);
+    };
     let content = context.open(index, number)?;
     let mut value = vec![0; usize::try_from(size).unwrap_or(0)];
     let read = content.read_at(&mut value, 0)?;
@@ -223,7 +236,9 @@ mod tests {
 
     #[test]
     fn a_list_of_ranges_fits_an_attribute() {
-        let ranges: Vec<Range<u64>> = (0..100_000).map(|i| (1 << 40) + i * 2..(1 << 40) + i * 2 + 1).collect();
+        let ranges: Vec<Range<u64>> = (0..100_000)
+            .map(|i| (1 << 40) + i * 2..(1 << 40) + i * 2 + 1)
+            .collect();
         let text = ranges_text(&ranges);
         assert!(text.len() as u64 <= MAX_VALUE && text.ends_with(",..."));
     }

@@ -48,8 +48,10 @@ impl Catalogue {
         out.write_all(header(format).as_bytes())?;
         let entries: Vec<(u32, Node)> = self.entries().collect();
         for window in entries.chunks(CHUNK * WINDOW) {
-            let rendered: Vec<Vec<u8>> =
-                window.par_chunks(CHUNK).map(|chunk| self.render(format, chunk, terminal)).collect();
+            let rendered: Vec<Vec<u8>> = window
+                .par_chunks(CHUNK)
+                .map(|chunk| self.render(format, chunk, terminal))
+                .collect();
             for chunk in rendered {
                 out.write_all(&chunk)?;
             }
@@ -63,7 +65,9 @@ impl Catalogue {
         let mut path = Vec::new();
         let mut csv = (format == Format::Csv).then(|| csv::Writer::from_writer(Vec::new()));
         for (index, node) in entries {
-            let Some(file) = self.restorable(*index, *node, &mut paths, &mut path) else { continue };
+            let Some(file) = self.restorable(*index, *node, &mut paths, &mut path) else {
+                continue;
+            };
             match (format, &mut csv) {
                 (Format::Csv, Some(csv)) => write_csv(csv, &file),
                 (Format::Jsonl, _) => json::write(&file, &mut lines),
@@ -131,7 +135,11 @@ fn write_csv(csv: &mut csv::Writer<Vec<u8>>, of: &RestorableFile<'_>) {
 
 /// `deleted` or `exists`.
 pub(crate) fn state(file: &File) -> &'static str {
-    if file.flags.contains(FileFlags::REMOVED) { "deleted" } else { "exists" }
+    if file.flags.contains(FileFlags::REMOVED) {
+        "deleted"
+    } else {
+        "exists"
+    }
 }
 
 /// What kind of file it is.
@@ -174,7 +182,11 @@ impl Rendering {
             let end = offsets.last().copied().unwrap_or(0) + size;
             offsets.push(end);
         }
-        Self { format, entries, offsets }
+        Self {
+            format,
+            entries,
+            offsets,
+        }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -184,7 +196,9 @@ impl Rendering {
     /// The part of the text that holds byte `offset`, and where that part begins.
     pub(crate) fn part(&self, catalogue: &Catalogue, offset: u64) -> (u64, Vec<u8>) {
         let chunk = self.offsets.partition_point(|start| *start <= offset);
-        let Some(chunk) = chunk.checked_sub(1) else { return (0, header(self.format).into_bytes()) };
+        let Some(chunk) = chunk.checked_sub(1) else {
+            return (0, header(self.format).into_bytes());
+        };
         let range: Range<usize> = chunk * CHUNK..((chunk + 1) * CHUNK).min(self.entries.len());
         let start = self.offsets.get(chunk).copied().unwrap_or(0);
         let entries = self.entries.get(range).unwrap_or_default();
@@ -199,7 +213,10 @@ mod tests {
     #[test]
     fn times_are_written_in_utc_and_impossible_ones_as_numbers() {
         assert_eq!(time(FileTime::UNIX_EPOCH), "1970-01-01T00:00:00Z");
-        assert_eq!(time(FileTime(133_617_504_001_234_567)), "2024-06-01T21:20:00.1234567Z");
+        assert_eq!(
+            time(FileTime(133_617_504_001_234_567)),
+            "2024-06-01T21:20:00.1234567Z"
+        );
         assert_eq!(time(FileTime(0)), "1601-01-01T00:00:00Z");
         assert_eq!(time(FileTime(u64::MAX)), format!("FILETIME {}", u64::MAX));
     }

@@ -2,7 +2,10 @@
 //!
 //! It is the same for every back end: nodes are named by [`Inode`], directories are read from any position.
 
-use std::{borrow::Cow, sync::Arc};
+mod listing;
+mod stat;
+
+use std::sync::Arc;
 
 use undelfs_source::ErrorKind;
 use undelfs_volume::filesystem::{File, FileFlags, FileTime};
@@ -14,6 +17,7 @@ use crate::{
     inode::Id,
     properties,
 };
+use stat::directory_attributes;
 
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,11 +98,6 @@ enum Directory<'a> {
     Closed(&'a Mounted),
 }
 
-/// Positions in a directory: the entry in the high bits; the low ones are the streams of a file that follow it.
-const POSITION_SHIFT: u32 = 16;
-/// Positions of `.` and `..` come first.
-const DOTS: u64 = 2;
-
 impl Tree {
     /// The tree of these contexts, each of which has been scanned where it can be.
     ///
@@ -106,14 +105,23 @@ impl Tree {
     /// When there is none.
     pub fn new(contexts: Vec<Context>) -> Result<Self, Error> {
         if contexts.is_empty() {
-            return Err(Error::refused(ErrorKind::InvalidInput, "there is no volume to show"));
+            return Err(Error::refused(
+                ErrorKind::InvalidInput,
+                "there is no volume to show",
+            ));
         }
         let mount = |context: Context| {
             let context = Arc::new(context);
             let folder = crate::names::escape(context.name().as_bytes()).into_owned();
-            Mounted { folder, generated: Generated::new(context.clone()), context }
+            Mounted {
+                folder,
+                generated: Generated::new(context.clone()),
+                context,
+            }
         };
-        Ok(Self { volumes: contexts.into_iter().map(mount).collect() })
+        Ok(Self {
+            volumes: contexts.into_iter().map(mount).collect(),
+        })
     }
 
     /// The contexts.
@@ -122,7 +130,10 @@ impl Tree {
     }
 
     fn mounted(&self, number: u32) -> Result<&Mounted, Error> {
-        let found = self.volumes.iter().find(|mounted| mounted.context.number() == number);
+        let found = self
+            .volumes
+            .iter()
+            .find(|mounted| mounted.context.number() == number);
         found.ok_or_else(|| Error::not_found(b"volume"))
     }
 
@@ -135,7 +146,9 @@ impl Tree {
     fn id(&self, inode: Inode) -> Result<Id, Error> {
         let id = inode.id().ok_or_else(|| Error::not_found(b"inode"))?;
         Ok(match (id, self.only()) {
-            (Id::Top, Some(only)) => Id::Root { volume: only.context.number() },
+            (Id::Top, Some(only)) => Id::Root {
+                volume: only.context.number(),
+            },
             (id, _) => id,
         })
     }
@@ -159,13 +172,17 @@ impl Tree {
             Id::Made { volume, .. } | Id::Lost { volume, .. } => volume,
         };
         let mounted = self.mounted(volume)?;
-        let Some(catalogue) = mounted.context.catalogue() else { return Ok(Directory::Closed(mounted)) };
+        let Some(catalogue) = mounted.context.catalogue() else {
+            return Ok(Directory::Closed(mounted));
+        };
         let slot = match id {
-            Id::File { record, .. } => {
-                catalogue.find_record(record).and_then(|index| catalogue.tree.slot_of_file(index))
-            }
+            Id::File { record, .. } => catalogue
+                .find_record(record)
+                .and_then(|index| catalogue.tree.slot_of_file(index)),
             Id::Made { number, .. } => catalogue.tree.made(number),
-            Id::Lost { record, generation, .. } => catalogue.tree.lost_group(record, generation),
+            Id::Lost {
+                record, generation, ..
+            } => catalogue.tree.lost_group(record, generation),
             _ => Some(Slot::ROOT),
         };
         Ok(Directory::Names(mounted, catalogue, slot.ok_or_else(not)?))
@@ -193,7 +210,9 @@ impl Tree {
             }
             Directory::Names(mounted, catalogue, slot) => match catalogue.lookup(slot, name) {
                 Some(node) => self.node_attributes(mounted, catalogue, node),
-                None => self.lookup_stream(mounted, catalogue, slot, name)?.ok_or_else(missing),
+                None => self
+                    .lookup_stream(mounted, catalogue, slot, name)?
+                    .ok_or_else(missing),
             },
         }
     }
@@ -207,7 +226,9 @@ impl Tree {
             Err(error) if error.kind() == ErrorKind::NotFound => error,
             found => return found,
         };
-        let Directory::Names(mounted, catalogue, slot) = self.directory(directory)? else { return Err(exact) };
+        let Directory::Names(mounted, catalogue, slot) = self.directory(directory)? else {
+            return Err(exact);
+        };
         let folded = mounted.context.fold_case(name);
         let same = |node: &&Node| mounted.context.fold_case(&catalogue.name(**node)) == folded;
         match catalogue.tree.children(slot).iter().find(same) {
@@ -230,10 +251,14 @@ impl Tree {
         for (at, _) in name.iter().enumerate().filter(|(_, byte)| **byte == b':') {
             let (file, stream) = (name.get(..at), name.get(at + 1..).unwrap_or_default());
             let node = file.and_then(|file| catalogue.lookup(slot, file));
-            let Some((index, file)) = node.and_then(|node| self.file_of(catalogue, node)) else { continue };
+            let Some((index, file)) = node.and_then(|node| self.file_of(catalogue, node)) else {
+                continue;
+            };
             let streams = mounted.context.streams(index)?;
             let shown = |s: &crate::content::StreamState| crate::names::escape(&s.stream.name) == stream;
-            let found = streams.iter().position(|state| !state.stream.name.is_empty() && shown(state));
+            let found = streams
+                .iter()
+                .position(|state| !state.stream.name.is_empty() && shown(state));
             if let Some(number) = found {
                 return self.stream_attributes(mounted, index, file, number).map(Some);
             }
@@ -248,39 +273,19 @@ impl Tree {
         }
     }
 
-    /// What `stat` tells of a node.
-    ///
-    /// # Errors
-    /// When there is no such node.
-    pub fn attributes(&self, inode: Inode) -> Result<Attributes, Error> {
-        match self.id(inode)? {
-            Id::Top => Ok(directory_attributes(Inode::ROOT)),
-            Id::Root { volume } => Ok(self.root_attributes(self.mounted(volume)?)),
-            Id::Control { volume, number } => self.control_attributes(self.mounted(volume)?, number),
-            Id::Made { .. } | Id::Lost { .. } => {
-                self.directory(inode)?;
-                Ok(directory_attributes(inode))
-            }
-            Id::File { .. } => {
-                let (mounted, catalogue, index) = self.file(inode)?;
-                self.file_attributes(mounted, catalogue, index, None)
-            }
-            Id::Stream { stream, .. } => {
-                let (mounted, catalogue, index) = self.file(inode)?;
-                let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
-                self.stream_attributes(mounted, index, file, usize::from(stream))
-            }
-        }
-    }
-
     /// The file that a number stands for, or whose stream it stands for.
     fn file(&self, inode: Inode) -> Result<(&Mounted, &Catalogue, u32), Error> {
         let (Id::File { volume, record } | Id::Stream { volume, record, .. }) = self.id(inode)? else {
             return Err(Error::not_found(b"file"));
         };
         let mounted = self.mounted(volume)?;
-        let catalogue = mounted.context.catalogue().ok_or_else(|| Error::not_found(b"file"))?;
-        let index = catalogue.find_record(record).ok_or_else(|| Error::not_found(b"file"))?;
+        let catalogue = mounted
+            .context
+            .catalogue()
+            .ok_or_else(|| Error::not_found(b"file"))?;
+        let index = catalogue
+            .find_record(record)
+            .ok_or_else(|| Error::not_found(b"file"))?;
         Ok((mounted, catalogue, index))
     }
 
@@ -292,231 +297,25 @@ impl Tree {
         }
     }
 
-    fn root_attributes(&self, mounted: &Mounted) -> Attributes {
-        let inode = self.inode(Id::Root { volume: mounted.context.number() });
-        let catalogue = mounted.context.catalogue();
-        let root = catalogue.and_then(|c| c.file(c.find_record(c.facts().root)?));
-        let mut attributes = directory_attributes(inode);
-        if let Some(root) = root {
-            attributes.set_times(root);
-        }
-        attributes
-    }
-
-    fn control_attributes(&self, mounted: &Mounted, number: u16) -> Result<Attributes, Error> {
-        let inode = Inode::of(Id::Control { volume: mounted.context.number(), number });
-        let mut attributes = directory_attributes(inode);
-        if number > 0 {
-            attributes.kind = NodeKind::File;
-            attributes.size = mounted.generated.size(number)?;
-            attributes.volatile = mounted.generated.is_volatile(number);
-        }
-        Ok(attributes)
-    }
-
-    fn node_attributes(
-        &self,
-        mounted: &Mounted,
-        catalogue: &Catalogue,
-        node: Node,
-    ) -> Result<Attributes, Error> {
-        let volume = mounted.context.number();
-        match catalogue.meaning(node) {
-            Meaning::File(index) => self.file_attributes(mounted, catalogue, index, Some(node)),
-            Meaning::Made(slot) => Ok(directory_attributes(self.inode(made_id(volume, catalogue, slot)))),
-        }
-    }
-
-    fn file_attributes(
-        &self,
-        mounted: &Mounted,
-        catalogue: &Catalogue,
-        index: u32,
-        node: Option<Node>,
-    ) -> Result<Attributes, Error> {
-        let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
-        let inode = self.inode(Id::File { volume: mounted.context.number(), record: file.record });
-        let mut attributes = directory_attributes(inode);
-        attributes.set_times(file);
-        if file.flags.contains(FileFlags::DIRECTORY) {
-            return Ok(attributes);
-        }
-        attributes.kind = NodeKind::File;
-        attributes.size = file.size;
-        attributes.allocated = file.clusters.saturating_mul(u64::from(catalogue.facts().bytes_per_cluster));
-        attributes.links = catalogue.shown_links(index);
-        if file.flags.contains(FileFlags::LINK) {
-            attributes.kind = NodeKind::Link;
-            let node = node.or_else(|| catalogue.first_node(index));
-            let target = node.map(|node| mounted.context.link_target(index, node));
-            // A target that cannot be read is told when it is asked for.
-            attributes.size = target.and_then(Result::ok).map_or(0, |target| target.len() as u64);
-        }
-        Ok(attributes)
-    }
-
-    fn stream_attributes(
-        &self,
-        mounted: &Mounted,
-        index: u32,
-        file: &File,
-        number: usize,
-    ) -> Result<Attributes, Error> {
-        let missing = || Error::not_found(b"stream");
-        let stream = u16::try_from(number).map_err(|_| missing())?;
-        let streams = mounted.context.streams(index)?;
-        let state = streams.get(number).ok_or_else(missing)?;
-        let id = Id::Stream { volume: mounted.context.number(), record: file.record, stream };
-        let mut attributes = directory_attributes(self.inode(id));
-        attributes.set_times(file);
-        attributes.kind = NodeKind::File;
-        attributes.size = state.stream.size;
-        Ok(attributes)
-    }
-
-    /// Reads a directory from position `from` on: 0, or the [`next`](DirEntry::next) of an entry. `each` returns
-    /// false to stop. An entry that cannot be described is still listed.
-    ///
-    /// # Errors
-    /// When there is no such directory.
-    pub fn read_dir(
-        &self,
-        inode: Inode,
-        from: u64,
-        each: &mut dyn FnMut(DirEntry<'_>) -> bool,
-    ) -> Result<(), Error> {
-        let directory = self.directory(inode)?;
-        let (mut at, mut stream) = (from >> POSITION_SHIFT, from & ((1 << POSITION_SHIFT) - 1));
-        while at < DOTS {
-            let (name, shown): (&[u8], Inode) =
-                if at == 0 { (b".", inode) } else { (b"..", self.parent(inode)?) };
-            at += 1;
-            let next = at << POSITION_SHIFT;
-            if !each(DirEntry { name, next, attributes: directory_attributes(shown) }) {
-                return Ok(());
-            }
-        }
-        while let Some((name, attributes, streams)) = self.entry(directory, at - DOTS)? {
-            if stream == 0 {
-                let next = if streams.is_some() { at << POSITION_SHIFT | 1 } else { (at + 1) << POSITION_SHIFT };
-                if !each(DirEntry { name: &name, next, attributes }) {
-                    return Ok(());
-                }
-                stream = 1;
-            }
-            if let Some((mounted, index)) = streams {
-                let position = |number: u64| at << POSITION_SHIFT | number;
-                if !self.read_streams(mounted, index, &name, stream, &position, each)? {
-                    return Ok(());
-                }
-            }
-            (at, stream) = (at + 1, 0);
-        }
-        Ok(())
-    }
-
-    /// Lists the named streams of a file behind it, from `from` on, counted from 1.
-    fn read_streams(
-        &self,
-        mounted: &Mounted,
-        index: u32,
-        name: &[u8],
-        from: u64,
-        position: &dyn Fn(u64) -> u64,
-        each: &mut dyn FnMut(DirEntry<'_>) -> bool,
-    ) -> Result<bool, Error> {
-        let catalogue = mounted.context.catalogue();
-        let Some(file) = catalogue.and_then(|catalogue| catalogue.file(index)) else { return Ok(true) };
-        let Ok(streams) = mounted.context.streams(index) else { return Ok(true) };
-        for (number, state) in streams.iter().enumerate() {
-            let here = number as u64 + 1;
-            if here < from || state.stream.name.is_empty() || here >= u64::from(u16::MAX) {
-                continue;
-            }
-            let attributes = self.stream_attributes(mounted, index, file, number)?;
-            let name = [name, b":", &crate::names::escape(&state.stream.name)].concat();
-            if !each(DirEntry { name: &name, next: position(here + 1), attributes }) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// The entry at an index of a directory, and the file whose streams follow it.
-    #[expect(clippy::type_complexity, reason = "used by one caller, which takes it apart at once")]
-    fn entry<'a>(
-        &'a self,
-        directory: Directory<'a>,
-        index: u64,
-    ) -> Result<Option<(Cow<'a, [u8]>, Attributes, Option<(&'a Mounted, u32)>)>, Error> {
-        let at = usize::try_from(index).unwrap_or(usize::MAX);
-        match directory {
-            Directory::Top => Ok(self
-                .volumes
-                .get(at)
-                .map(|mounted| (Cow::from(&mounted.folder), self.root_attributes(mounted), None))),
-            Directory::Control(mounted) => {
-                let number = u16::try_from(at + 1).unwrap_or(u16::MAX);
-                let Some(name) = mounted.generated.name(number) else { return Ok(None) };
-                let attributes = self.control_attributes(mounted, number)?;
-                Ok(Some((Cow::Borrowed(name.as_bytes()), attributes, None)))
-            }
-            Directory::Closed(mounted) if at == 0 => {
-                Ok(Some((Cow::Borrowed(CONTROL), self.control_attributes(mounted, 0)?, None)))
-            }
-            Directory::Closed(_) => Ok(None),
-            Directory::Names(mounted, catalogue, slot) => {
-                let Some(node) = catalogue.tree.children(slot).get(at) else { return Ok(None) };
-                let attributes = self.node_attributes(mounted, catalogue, *node)?;
-                let streams = match catalogue.meaning(*node) {
-                    Meaning::File(index) if mounted.context.options().streams_as_files => catalogue
-                        .file(index)
-                        .filter(|file| file.flags.contains(FileFlags::NAMED_STREAMS))
-                        .map(|_| (mounted, index)),
-                    _ => None,
-                };
-                Ok(Some((catalogue.name(*node), attributes, streams)))
-            }
-        }
-    }
-
-    /// The directory above a directory; the root of the mount is above itself.
-    fn parent(&self, inode: Inode) -> Result<Inode, Error> {
-        let volume = match self.directory(inode)? {
-            Directory::Top => return Ok(Inode::ROOT),
-            Directory::Control(mounted) => mounted.context.number(),
-            Directory::Closed(_) | Directory::Names(_, _, Slot::ROOT) => return Ok(Inode::ROOT),
-            Directory::Names(mounted, catalogue, slot) => {
-                let above = catalogue.tree.node_of(slot).map(|node| catalogue.tree.slot_of(node));
-                let volume = mounted.context.number();
-                let node = above.and_then(|slot| catalogue.tree.node_of(slot));
-                match node.map(|node| catalogue.meaning(node)) {
-                    None => volume,
-                    Some(Meaning::Made(slot)) => return Ok(self.inode(made_id(volume, catalogue, slot))),
-                    Some(Meaning::File(index)) => {
-                        let record = catalogue.file(index).map_or(0, |file| file.record);
-                        return Ok(self.inode(Id::File { volume, record }));
-                    }
-                }
-            }
-        };
-        Ok(self.inode(Id::Root { volume }))
-    }
-
     /// Opens a file for reading.
     ///
     /// # Errors
     /// When it is no file, or its content cannot be given.
     pub fn open(&self, inode: Inode) -> Result<Arc<dyn Content>, Error> {
         match self.id(inode)? {
-            Id::Control { volume, number: number @ 1.. } => self.mounted(volume)?.generated.open(number),
+            Id::Control {
+                volume,
+                number: number @ 1..,
+            } => self.mounted(volume)?.generated.open(number),
             Id::Stream { stream, .. } => {
                 let (mounted, _, index) = self.file(inode)?;
                 mounted.context.open(index, usize::from(stream))
             }
             Id::File { .. } => {
                 let (mounted, catalogue, index) = self.file(inode)?;
-                let flags = catalogue.file(index).map_or(FileFlags::empty(), |file| file.flags);
+                let flags = catalogue
+                    .file(index)
+                    .map_or(FileFlags::empty(), |file| file.flags);
                 if flags.contains(FileFlags::DIRECTORY) {
                     return Err(Error::refused(ErrorKind::IsDirectory, "this is a directory"));
                 }
@@ -532,10 +331,15 @@ impl Tree {
     /// When it is none, or its target is damaged.
     pub fn read_link(&self, inode: Inode) -> Result<Vec<u8>, Error> {
         let (mounted, catalogue, index) = self.file(inode)?;
-        let link = catalogue.file(index).is_some_and(|file| file.flags.contains(FileFlags::LINK));
+        let link = catalogue
+            .file(index)
+            .is_some_and(|file| file.flags.contains(FileFlags::LINK));
         match catalogue.first_node(index).filter(|_| link) {
             Some(node) => mounted.context.link_target(index, node),
-            None => Err(Error::refused(ErrorKind::InvalidInput, "this is no symbolic link")),
+            None => Err(Error::refused(
+                ErrorKind::InvalidInput,
+                "this is no symbolic link",
+            )),
         }
     }
 
@@ -589,33 +393,15 @@ impl Tree {
 
 fn made_id(volume: u32, catalogue: &Catalogue, slot: Slot) -> Id {
     match catalogue.tree.lost_parent(slot) {
-        Some(lost) => Id::Lost { volume, record: lost.record, generation: lost.generation },
+        Some(lost) => Id::Lost {
+            volume,
+            record: lost.record,
+            generation: lost.generation,
+        },
         None if slot == Slot::ROOT => Id::Root { volume },
-        None => Id::Made { volume, number: slot.number() },
-    }
-}
-
-fn directory_attributes(inode: Inode) -> Attributes {
-    let time = FileTime::UNIX_EPOCH;
-    Attributes {
-        inode,
-        kind: NodeKind::Directory,
-        size: 0,
-        allocated: 0,
-        links: 1,
-        created: time,
-        modified: time,
-        changed: time,
-        accessed: time,
-        volatile: false,
-    }
-}
-
-impl Attributes {
-    fn set_times(&mut self, file: &File) {
-        self.created = file.created;
-        self.modified = file.modified;
-        self.changed = file.changed;
-        self.accessed = file.accessed;
+        None => Id::Made {
+            volume,
+            number: slot.number(),
+        },
     }
 }

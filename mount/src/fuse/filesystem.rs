@@ -399,3 +399,87 @@ impl Filesystem for TreeFs {
         fallocate(INodeNo, FileHandle, u64, u64, i32) -> ReplyEmpty;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that count up, in pieces of at most `piece`, of which those from `bad` on fail.
+    struct Counting {
+        size: u64,
+        piece: usize,
+        bad: u64,
+    }
+
+    impl Content for Counting {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
+            let len = self
+                .size
+                .saturating_sub(offset)
+                .min(buf.len().min(self.piece) as u64);
+            if offset + len > self.bad {
+                return Err(Error::Refused {
+                    kind: ErrorKind::Damaged,
+                    reason: "planted".to_owned(),
+                });
+            }
+            for (at, byte) in (offset..).zip(buf.iter_mut().take(len as usize)) {
+                *byte = at as u8;
+            }
+            Ok(len as usize)
+        }
+
+        fn size(&self) -> u64 {
+            self.size
+        }
+    }
+
+    #[test]
+    fn a_read_is_short_only_at_the_end_of_the_file() {
+        let content = Counting {
+            size: 10_000,
+            piece: 700,
+            bad: u64::MAX,
+        };
+        let mut buf = vec![0; 4096];
+        assert_eq!(fill(&content, &mut buf, 100).unwrap(), 4096);
+        assert!(buf.iter().zip(100_u64..).all(|(byte, at)| *byte == at as u8));
+        assert_eq!(fill(&content, &mut buf, 9000).unwrap(), 1000);
+        assert_eq!(fill(&content, &mut buf, 10_000).unwrap(), 0);
+        assert_eq!(fill(&content, &mut buf, u64::MAX - 1).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_read_through_the_page_cache_never_ends_short_before_damage() {
+        let content = Counting {
+            size: 10_000,
+            piece: 10_000,
+            bad: 2048,
+        };
+        assert_eq!(
+            fill(&content, &mut [0; 4096], 0).unwrap_err().kind(),
+            ErrorKind::Damaged
+        );
+    }
+
+    #[test]
+    fn a_read_past_the_page_cache_gives_every_sector_before_damage_and_then_an_error() {
+        let content = Counting {
+            size: 10_000,
+            piece: 10_000,
+            bad: 2048,
+        };
+        let mut buf = [0; 4096];
+        assert_eq!(fill_up_to_damage(&content, &mut buf, 0).unwrap(), 2048);
+        assert!(
+            buf[..2048]
+                .iter()
+                .zip(0_u64..)
+                .all(|(byte, at)| *byte == at as u8)
+        );
+        assert_eq!(
+            fill_up_to_damage(&content, &mut buf, 2048).unwrap_err().kind(),
+            ErrorKind::Damaged
+        );
+    }
+}

@@ -206,6 +206,46 @@ mod tests {
         assert!(matches!(stopped, Err(NotCopied::Stopped)));
     }
 
+    /// Bytes of which one sector fails with an error of this kind.
+    struct Failing(Bytes, ErrorKind);
+
+    const BAD: Range<u64> = 69_632..70_144;
+
+    impl Content for Failing {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
+            if offset < BAD.end && offset + buf.len() as u64 > BAD.start {
+                return Err(Error::Refused {
+                    kind: self.1,
+                    reason: "planted".to_owned(),
+                });
+            }
+            self.0.read_at(buf, offset)
+        }
+
+        fn size(&self) -> u64 {
+            self.0.size()
+        }
+    }
+
+    #[test]
+    fn a_bad_sector_costs_exactly_its_own_bytes_and_is_listed() {
+        let (copied, out) = copied(&Failing(Bytes(vec![7; 200_000]), ErrorKind::Damaged));
+        assert_eq!(copied.unreadable, [BAD]);
+        assert_eq!(copied.size, 200_000);
+        assert!(copied.problem.is_some());
+        for (at, byte) in content_of(&out, 200_000).into_iter().enumerate() {
+            assert_eq!(byte, if BAD.contains(&(at as u64)) { 0 } else { 7 }, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn content_that_needs_a_key_is_not_copied_as_zeros() {
+        let out = tempfile::tempfile().unwrap();
+        let encrypted = Failing(Bytes(vec![7; 200_000]), ErrorKind::KeyNeeded);
+        let refused = copy(&encrypted, &out, &mut Vec::new(), &mut |_| true);
+        assert!(matches!(refused, Err(NotCopied::Content(error)) if error.kind() == ErrorKind::KeyNeeded));
+    }
+
     #[test]
     fn a_small_stream_is_read_whole_or_not_at_all() {
         assert_eq!(read_small(&Bytes(vec![5; 100]), 100), Some(vec![5; 100]));

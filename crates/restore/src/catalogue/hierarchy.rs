@@ -148,7 +148,9 @@ impl Hierarchy {
         if parent != NONE {
             return self.open_slot(placement, parent, used);
         }
-        let Some(lost) = placement.links.get(link as usize).map(lost_parent) else { return NONE };
+        let Some(lost) = placement.links.get(link as usize).map(lost_parent) else {
+            return NONE;
+        };
         let slot = self.group(lost).unwrap_or(Slot::UNNAMED);
         self.use_made(slot, used);
         slot.0
@@ -156,7 +158,10 @@ impl Hierarchy {
 
     /// The slot of the group of a lost directory.
     fn group(&self, lost: LostParent) -> Option<Slot> {
-        self.lost.binary_search(&lost).ok().map(|index| Slot(FIXED_SLOTS + index as u32))
+        self.lost
+            .binary_search(&lost)
+            .ok()
+            .map(|index| Slot(FIXED_SLOTS + index as u32))
     }
 
     /// The slot of a directory; makes it, and those of the directories above it, where there is none yet.
@@ -195,7 +200,11 @@ impl Hierarchy {
         let made = (1..used.len() as u32).filter(|slot| used.get(*slot as usize) == Some(&true));
         let nodes: Vec<Node> = made
             .map(|slot| Node(self.links + slot))
-            .chain((0..self.links).filter(|link| self.slot_of_link.get(*link as usize) != Some(&NONE)).map(Node))
+            .chain(
+                (0..self.links)
+                    .filter(|link| self.slot_of_link.get(*link as usize) != Some(&NONE))
+                    .map(Node),
+            )
             .chain((0..self.unnamed.len() as u32).map(|index| Node(self.links + used.len() as u32 + index)))
             .collect();
         for node in nodes {
@@ -213,7 +222,9 @@ impl Hierarchy {
                 None => {
                     table.insert_unique(hash, node, rehash);
                 }
-                Some(holder) if self.newer(ground, node, *holder) => losers.push(std::mem::replace(holder, node)),
+                Some(holder) if self.newer(ground, node, *holder) => {
+                    losers.push(std::mem::replace(holder, node))
+                }
                 Some(_) => losers.push(node),
             }
         }
@@ -242,7 +253,8 @@ impl Hierarchy {
             let hash = self.hasher.hash_one((slot.0, &*name));
             let mut table = std::mem::take(&mut self.by_name);
             table.insert_unique(hash, node, |node| {
-                self.hasher.hash_one((self.slot_of(*node).0, &*self.name(ground, *node)))
+                self.hasher
+                    .hash_one((self.slot_of(*node).0, &*self.name(ground, *node)))
             });
             self.by_name = table;
             return;
@@ -256,7 +268,11 @@ impl Hierarchy {
         let age = |node: Node| match self.meaning(ground, node) {
             Meaning::Made(_) => None,
             Meaning::File(file) => ground.files.get(file as usize).map(|file| {
-                (!file.flags.contains(FileFlags::REMOVED), file.changed.max(file.created), file.record)
+                (
+                    !file.flags.contains(FileFlags::REMOVED),
+                    file.changed.max(file.created),
+                    file.record,
+                )
             }),
         };
         match (age(node), age(than)) {
@@ -269,7 +285,8 @@ impl Hierarchy {
     fn list_children(&mut self, used: &[bool]) {
         let mut nodes: Vec<Node> = (0..self.links).map(Node).collect();
         nodes.extend((1..used.len() as u32).map(|slot| Node(self.links + slot)));
-        nodes.extend((0..self.unnamed.len() as u32).map(|index| Node(self.links + used.len() as u32 + index)));
+        nodes
+            .extend((0..self.unnamed.len() as u32).map(|index| Node(self.links + used.len() as u32 + index)));
         nodes.retain(|node| match node.0.checked_sub(self.links) {
             Some(slot) => used.get(slot as usize).copied().unwrap_or(true),
             None => self.slot_of(*node).0 != NONE,
@@ -288,7 +305,9 @@ impl Hierarchy {
         let mut next = first.clone();
         let mut children = vec![Node(0); nodes.len()];
         for node in nodes {
-            let Some(at) = next.get_mut(self.slot_of(node).0 as usize) else { continue };
+            let Some(at) = next.get_mut(self.slot_of(node).0 as usize) else {
+                continue;
+            };
             if let Some(child) = children.get_mut(*at as usize) {
                 *child = node;
             }
@@ -364,8 +383,12 @@ impl Hierarchy {
     pub(crate) fn children(&self, slot: Slot) -> &[Node] {
         let at = slot.0 as usize;
         let bounds = self.first_child.get(at).zip(self.first_child.get(at + 1));
-        let (Some((first, end)), true) = (bounds, slot.0 != NONE) else { return &[] };
-        self.children.get(*first as usize..*end as usize).unwrap_or_default()
+        let (Some((first, end)), true) = (bounds, slot.0 != NONE) else {
+            return &[];
+        };
+        self.children
+            .get(*first as usize..*end as usize)
+            .unwrap_or_default()
     }
 
     /// The child of a directory that has this name.
@@ -377,13 +400,16 @@ impl Hierarchy {
 
     /// `$Orphans` or `$Orphans/unnamed` by its number, where it has anything in it.
     pub(crate) fn made(&self, number: u32) -> Option<Slot> {
-        let slot = [Slot::ORPHANS, Slot::UNNAMED].into_iter().find(|slot| slot.0 == number)?;
+        let slot = [Slot::ORPHANS, Slot::UNNAMED]
+            .into_iter()
+            .find(|slot| slot.0 == number)?;
         (!self.children(slot).is_empty()).then_some(slot)
     }
 
     /// The group of a lost directory, where it has anything in it.
     pub(crate) fn lost_group(&self, record: u32, generation: u16) -> Option<Slot> {
-        self.group(LostParent { record, generation }).filter(|slot| !self.children(*slot).is_empty())
+        self.group(LostParent { record, generation })
+            .filter(|slot| !self.children(*slot).is_empty())
     }
 
     /// How many nodes are shown.
@@ -393,12 +419,18 @@ impl Hierarchy {
 
     /// The slot of the directory with this index.
     pub(crate) fn slot_of_file(&self, file: u32) -> Option<Slot> {
-        self.slot_of_file.get(file as usize).filter(|slot| **slot != NONE).map(|slot| Slot(*slot))
+        self.slot_of_file
+            .get(file as usize)
+            .filter(|slot| **slot != NONE)
+            .map(|slot| Slot(*slot))
     }
 
     /// The node that stands for a directory; `None` for the root.
     pub(crate) fn node_of(&self, slot: Slot) -> Option<Node> {
-        self.slot_node.get(slot.0 as usize).copied().filter(|_| slot != Slot::ROOT)
+        self.slot_node
+            .get(slot.0 as usize)
+            .copied()
+            .filter(|_| slot != Slot::ROOT)
     }
 
     /// The lost directory whose group a slot is.
@@ -408,7 +440,9 @@ impl Hierarchy {
 
     /// True where the link is shown.
     pub(crate) fn shows(&self, link: u32) -> bool {
-        self.slot_of_link.get(link as usize).is_some_and(|slot| *slot != NONE)
+        self.slot_of_link
+            .get(link as usize)
+            .is_some_and(|slot| *slot != NONE)
     }
 
     /// The node of a link.
@@ -425,6 +459,9 @@ impl Hierarchy {
     /// Files whose name is lost, with their nodes, ascending.
     pub(crate) fn unnamed(&self) -> impl Iterator<Item = (u32, Node)> {
         let first = self.links + self.made_slots();
-        self.unnamed.iter().enumerate().map(move |(index, file)| (*file, Node(first + index as u32)))
+        self.unnamed
+            .iter()
+            .enumerate()
+            .map(move |(index, file)| (*file, Node(first + index as u32)))
     }
 }

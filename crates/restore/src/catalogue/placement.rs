@@ -41,17 +41,28 @@ pub(super) struct Placement<'a> {
 pub(super) fn links_of(files: &[File], links: &[Link], index: u32) -> std::ops::Range<u32> {
     let at = index as usize;
     let first = files.get(at).map_or(0, |file| file.first_link);
-    let end = files.get(at + 1).map_or(links.len() as u32, |next| next.first_link);
+    let end = files
+        .get(at + 1)
+        .map_or(links.len() as u32, |next| next.first_link);
     first..end.max(first)
 }
 
 impl<'a> Placement<'a> {
     /// Places all links. Takes time in proportion to their number.
     pub(super) fn new(files: &'a [File], links: &'a [Link], root_record: u32, view: View) -> Self {
-        let root = files.binary_search_by_key(&root_record, |f| f.record).map_or(NONE, |index| index as u32);
+        let root = files
+            .binary_search_by_key(&root_record, |f| f.record)
+            .map_or(NONE, |index| index as u32);
         let parent = parents(files, links, root);
         let state = vec![State::Unknown; files.len()];
-        let mut placement = Self { files, links, root, view, parent, state };
+        let mut placement = Self {
+            files,
+            links,
+            root,
+            view,
+            parent,
+            state,
+        };
         if let Some(state) = placement.state.get_mut(root as usize) {
             *state = State::Placed(0, false);
         }
@@ -65,7 +76,9 @@ impl<'a> Placement<'a> {
     }
 
     pub(super) fn flags(&self, file: u32) -> FileFlags {
-        self.files.get(file as usize).map_or(FileFlags::empty(), |file| file.flags)
+        self.files
+            .get(file as usize)
+            .map_or(FileFlags::empty(), |file| file.flags)
     }
 
     pub(super) fn parent_of(&self, link: u32) -> u32 {
@@ -141,7 +154,11 @@ impl<'a> Placement<'a> {
 
     /// The lost directories that links without a parent name, ascending, each once.
     pub(super) fn lost_parents(&self) -> Vec<LostParent> {
-        let without = self.links.iter().zip(&self.parent).filter(|(_, parent)| **parent == NONE);
+        let without = self
+            .links
+            .iter()
+            .zip(&self.parent)
+            .filter(|(_, parent)| **parent == NONE);
         let mut lost: Vec<LostParent> = without.map(|(link, _)| lost_parent(link)).collect();
         lost.sort_unstable();
         lost.dedup();
@@ -150,7 +167,10 @@ impl<'a> Placement<'a> {
 }
 
 pub(super) fn lost_parent(link: &Link) -> LostParent {
-    LostParent { record: link.parent, generation: link.parent_generation }
+    LostParent {
+        record: link.parent,
+        generation: link.parent_generation,
+    }
 }
 
 /// By link: the file that is its directory, or [`NONE`] where the record is another file's by now, or where

@@ -3,14 +3,17 @@ use std::io::Write;
 use crate::{RestorableFile, report};
 
 /// Names of the columns.
-pub(super) const HEADER: &str =
-    "STATE    CONFIDENCE          SIZE  MODIFIED                PATH\n";
+pub(super) const HEADER: &str = "STATE    CONFIDENCE          SIZE  MODIFIED                PATH\n";
 
 /// Appends one file as a line of a table.
 pub(super) fn write(of: &RestorableFile<'_>, terminal: bool, out: &mut Vec<u8>) {
     let file = of.file;
     let modified = report::time(file.modified);
-    let modified = modified.split('.').next().unwrap_or_default().trim_end_matches('Z');
+    let modified = modified
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('Z');
     let size = match report::kind(file) {
         "file" => file.size.to_string(),
         kind => kind.to_owned(),

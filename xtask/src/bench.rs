@@ -1,0 +1,280 @@
+//! `cargo xtask bench`: undelfs beside its peers, each pair in the same run.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    figures::{Figure, Goal, Value, median, page, rate},
+    images, packages,
+    peers::{self, Place},
+    run, test,
+};
+
+/// Passes of each measurement that takes less than a few seconds.
+const PASSES: usize = 5;
+
+/// Folder of images that take minutes to make, and of peers.
+const BUILD: &str = "images/build";
+
+/// Read-ahead of both mounts in KiB: what undelfs sets when it runs as root.
+const READ_AHEAD: u32 = 1024;
+
+const GIB: u64 = 1 << 30;
+
+struct Bench {
+    undelfs: PathBuf,
+    many: PathBuf,
+    large: PathBuf,
+}
+
+pub(crate) fn run() -> Result<(), String> {
+    packages::need_root()?;
+    packages::install()?;
+    let undelfs = test::build()?;
+    eprintln!("making the images, which takes minutes the first time");
+    let made = images::make(&["bench", BUILD])?;
+    let mut paths = made.lines().map(PathBuf::from);
+    let (many, large) = paths
+        .next()
+        .zip(paths.next())
+        .ok_or("the maker named no images")?;
+    let bench = Bench { undelfs, many, large };
+    let mut figures = Vec::new();
+    for measure in [Bench::scan, Bench::find, Bench::copy, Bench::stream] {
+        for figure in measure(&bench)? {
+            println!("{}", figure.row());
+            figures.push(figure);
+        }
+    }
+    let path = "docs/benchmarks.md";
+    fs::write(path, page(&figures, PASSES)?).map_err(|error| format!("{path}: {error}"))?;
+    let missed = figures.iter().filter(|figure| !figure.is_reached()).count();
+    println!(
+        "{} of {} goals reached; {path} is written",
+        figures.len() - missed,
+        figures.len()
+    );
+    Ok(())
+}
+
+impl Bench {
+    /// Lists all deleted files.
+    fn scan(&self) -> Result<Vec<Figure>, String> {
+        let mft = Path::new(BUILD).join("mft.bin");
+        let out = File::create(&mft).map_err(|error| format!("{}: {error}", mft.display()))?;
+        let icat = run::command("icat", [self.many.as_os_str(), "0".as_ref()])
+            .stdout(out)
+            .status();
+        if !icat.is_ok_and(|status| status.success()) {
+            return Err("icat could not extract $MFT".into());
+        }
+        let mft_dump = peers::mft_dump()?;
+        warm(&self.many)?;
+        warm(&mft)?;
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..PASSES {
+            ours.push(run::timed(
+                Command::new(&self.undelfs)
+                    .args(["scan", "--format", "csv"])
+                    .arg(&self.many),
+            )?);
+            theirs.push(run::timed(Command::new(&mft_dump).args(["-o", "csv"]).arg(&mft))?);
+        }
+        let fls = run::timed(Command::new("fls").arg("-rdp").arg(&self.many))?;
+        let ours = Value::Time(median(ours));
+        let what = "scan of 150,000 files";
+        let theirs = Value::Time(median(theirs));
+        Ok(vec![
+            Figure {
+                what,
+                ours,
+                peer: "mft_dump",
+                theirs,
+                goal: Goal::AtMost(0.25),
+            },
+            Figure {
+                what,
+                ours,
+                peer: "fls",
+                theirs: Value::Time(fls),
+                goal: Goal::AtMost(0.005),
+            },
+        ])
+    }
+
+    /// Mounts and lists the tree.
+    fn find(&self) -> Result<Vec<Figure>, String> {
+        let mut figures = Vec::new();
+        for (what, more) in [
+            ("mount and find", &[][..]),
+            ("mount and find with sizes", &["-printf", "%s\n"]),
+        ] {
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            for _ in 0..PASSES {
+                let find = |place: &Place| run::timed(Command::new("find").arg(place.dir()).args(more));
+                let place = Place::new()?;
+                ours.push(self.mount(&self.many, &place)? + find(&place)?);
+                let place = Place::new()?;
+                let mut peer = Command::new("ntfs-3g");
+                theirs.push(
+                    run::timed(peer.args(["-o", "ro"]).arg(&self.many).arg(place.dir()))? + find(&place)?,
+                );
+            }
+            let (ours, theirs) = (Value::Time(median(ours)), Value::Time(median(theirs)));
+            figures.push(Figure {
+                what,
+                ours,
+                peer: "ntfs-3g",
+                theirs,
+                goal: Goal::AtMost(0.5),
+            });
+        }
+        Ok(figures)
+    }
+
+    /// Copies all deleted files, and looks at the memory that this took.
+    fn copy(&self) -> Result<Vec<Figure>, String> {
+        let place = Place::new()?;
+        self.mount(&self.many, &place)?;
+        let to = Place::in_memory()?;
+        // Without the generated files, whose names begin with a dot.
+        let mut cp = Command::new("sh");
+        cp.args(["-c", "cp -a \"$0\"/* \"$1\""])
+            .arg(place.dir())
+            .arg(to.dir());
+        let ours = run::timed(&mut cp)?;
+        let copied = count_files(to.dir())?;
+        if copied < 75_000 {
+            return Err(format!("only {copied} of 75,000 deleted files were copied"));
+        }
+        let peak = place.peak_memory()?;
+        drop((place, to));
+        let to = Place::in_memory()?;
+        let theirs = run::timed(Command::new("tsk_recover").arg(&self.many).arg(to.dir()))?;
+        let mft =
+            fs::metadata(Path::new(BUILD).join("mft.bin")).map_err(|error| format!("mft.bin: {error}"))?;
+        let records = mft.len() / 1024;
+        let bound = 128.0 + records as f64 * 96.0 / f64::from(1 << 20);
+        Ok(vec![
+            Figure {
+                what: "copy of 75,000 deleted files",
+                ours: Value::Time(ours),
+                peer: "tsk_recover",
+                theirs: Value::Time(theirs),
+                goal: Goal::AtMost(0.25),
+            },
+            Figure {
+                what: "peak memory of the mount",
+                ours: Value::Memory(peak),
+                peer: "bound",
+                theirs: Value::Memory(bound),
+                goal: Goal::AtMost(1.0),
+            },
+        ])
+    }
+
+    /// Reads large files.
+    fn stream(&self) -> Result<Vec<Figure>, String> {
+        let memfs = peers::memfs()?;
+        warm(&self.large)?;
+        let mut times: [[Vec<Duration>; 2]; 3] = Default::default();
+        let [one, four, again] = &mut times;
+        for _ in 0..PASSES {
+            let place = Place::new()?;
+            self.mount(&self.large, &place)?;
+            place.read_ahead(READ_AHEAD)?;
+            let dir = place.dir();
+            let first = read(&[dir.join("large.bin")])?;
+            let parts: Vec<_> = (0..4)
+                .map(|number| dir.join(format!("part {number}.bin")))
+                .collect();
+            one[0].push(first);
+            four[0].push(read(&parts)?);
+            again[0].push(read(&[dir.join("large.bin")])?);
+            again[1].push(first);
+            drop(place);
+            for (size, files, kept) in [(GIB, 1, &mut one[1]), (GIB / 4, 4, &mut four[1])] {
+                let place = Place::served(&memfs, &[size.to_string()])?;
+                place.read_ahead(READ_AHEAD)?;
+                let paths: Vec<_> = (0..files)
+                    .map(|number| place.dir().join(format!("f{number}")))
+                    .collect();
+                kept.push(read(&paths)?);
+            }
+        }
+        let names = [
+            ("large file, first read", "memfs", Goal::AtLeast(0.85)),
+            ("four readers at once", "memfs", Goal::AtLeast(0.85)),
+            ("large file, second read", "first read", Goal::AtLeast(1.2)),
+        ];
+        let figures = names
+            .into_iter()
+            .zip(times)
+            .map(|((what, peer, goal), [ours, theirs])| Figure {
+                what,
+                ours: rate(GIB, median(ours)),
+                peer,
+                theirs: rate(GIB, median(theirs)),
+                goal,
+            });
+        Ok(figures.collect())
+    }
+
+    /// Mounts with undelfs; the time until it says that the tree is there.
+    fn mount(&self, image: &Path, place: &Place) -> Result<Duration, String> {
+        run::timed(
+            Command::new(&self.undelfs)
+                .arg("mount")
+                .arg(image)
+                .arg(place.dir()),
+        )
+    }
+}
+
+/// Reads all of `paths` at once with `dd`; the time until the last is done.
+fn read(paths: &[PathBuf]) -> Result<Duration, String> {
+    let start = Instant::now();
+    let readers: Vec<_> = paths
+        .iter()
+        .map(|path| {
+            let mut from = std::ffi::OsString::from("if=");
+            from.push(path);
+            let mut dd = Command::new("dd");
+            dd.args(["bs=1M", "of=/dev/null"])
+                .arg(from)
+                .stderr(Stdio::null())
+                .spawn()
+        })
+        .collect::<io::Result<_>>()
+        .map_err(|error| format!("dd: {error}"))?;
+    for mut reader in readers {
+        let status = reader.wait().map_err(|error| format!("dd: {error}"))?;
+        if !status.success() {
+            return Err(format!("dd ended with {status}"));
+        }
+    }
+    Ok(start.elapsed())
+}
+
+/// Brings a file into the page cache.
+fn warm(path: &Path) -> Result<(), String> {
+    File::open(path)
+        .and_then(|mut file| io::copy(&mut file, &mut io::sink()))
+        .map(drop)
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn count_files(dir: &Path) -> Result<usize, String> {
+    Ok(run::output(
+        Command::new("find")
+            .arg(dir)
+            .args(["-type", "f", "-printf", "x\n"]),
+    )?
+    .lines()
+    .count())
+}
