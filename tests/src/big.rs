@@ -21,17 +21,11 @@ pub fn many_files(dir: &Path) -> PathBuf {
     once(dir, "many-files.img", |image| {
         ntfs3g::format(
             image,
-            &Format {
-                size: 2 << 30,
-                cluster: 4096,
-                sector: 512,
-                label: "Many files".into(),
-            },
+            &Format { size: 2 << 30, cluster: 4096, sector: 512, label: "Many files".into() },
         );
         let mut rng = Rng::with_seed(150_000);
         let path = |root: &Path, directory: usize, number: usize| {
-            root.join(format!("directory {directory:03}"))
-                .join(format!("file {number:06}.dat"))
+            root.join(format!("directory {directory:03}")).join(format!("file {number:06}.dat"))
         };
         let volume = Volume::write(image);
         let mut bytes = vec![0; 1600];
@@ -60,12 +54,7 @@ pub fn large_file(dir: &Path) -> PathBuf {
     once(dir, "large-file.img", |image| {
         ntfs3g::format(
             image,
-            &Format {
-                size: 3 << 30,
-                cluster: 4096,
-                sector: 512,
-                label: "Large file".into(),
-            },
+            &Format { size: 3 << 30, cluster: 4096, sector: 512, label: "Large file".into() },
         );
         let volume = Volume::write(image);
         let names = std::iter::once(("large.bin".to_owned(), LARGE))

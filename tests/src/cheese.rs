@@ -49,10 +49,7 @@ impl Cheese {
     pub fn unmake(self, image: &Path) {
         let mut bitmap = read(image);
         assert!(
-            bitmap
-                .iter()
-                .zip(&self.added)
-                .all(|(now, added)| now & added == *added),
+            bitmap.iter().zip(&self.added).all(|(now, added)| now & added == *added),
             "somebody freed them"
         );
         for (now, added) in bitmap.iter_mut().zip(&self.added) {
@@ -63,12 +60,7 @@ impl Cheese {
 }
 
 fn read(image: &Path) -> Vec<u8> {
-    tools::succeed(
-        tools::tool("ntfscat")
-            .args(["--force", "--inode", BITMAP_RECORD])
-            .arg(image),
-    )
-    .stdout
+    tools::succeed(tools::tool("ntfscat").args(["--force", "--inode", BITMAP_RECORD]).arg(image)).stdout
 }
 
 fn write(image: &Path, bitmap: &[u8]) {
@@ -76,10 +68,6 @@ fn write(image: &Path, bitmap: &[u8]) {
     let file = dir.path().join("bitmap");
     std::fs::write(&file, bitmap).expect("the bitmap's copy");
     tools::succeed(
-        tools::tool("ntfscp")
-            .args(["--force", "--inode"])
-            .arg(image)
-            .arg(&file)
-            .arg(BITMAP_RECORD),
+        tools::tool("ntfscp").args(["--force", "--inode"]).arg(image).arg(&file).arg(BITMAP_RECORD),
     );
 }

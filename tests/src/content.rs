@@ -32,12 +32,7 @@ pub struct Content {
 impl Content {
     /// Content without holes.
     pub fn new(fill: Fill, seed: u64, len: usize) -> Self {
-        Self {
-            fill,
-            seed,
-            len,
-            hole: 0,
-        }
+        Self { fill, seed, len, hole: 0 }
     }
 
     /// All bytes.
@@ -146,18 +141,10 @@ mod tests {
 
     #[test]
     fn a_sparse_content_has_holes_and_data() {
-        let content = Content {
-            hole: 4096,
-            ..Content::new(Fill::Tagged, 3, 1 << 20)
-        };
+        let content = Content { hole: 4096, ..Content::new(Fill::Tagged, 3, 1 << 20) };
         let holes = (0..256).filter(|n| content.is_hole(*n)).count();
         assert!((64..192).contains(&holes), "{holes}");
         let bytes = content.bytes();
-        assert!(
-            bytes
-                .chunks(4096)
-                .enumerate()
-                .all(|(n, b)| content.is_hole(n) == b.iter().all(|b| *b == 0))
-        );
+        assert!(bytes.chunks(4096).enumerate().all(|(n, b)| content.is_hole(n) == b.iter().all(|b| *b == 0)));
     }
 }

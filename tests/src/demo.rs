@@ -42,28 +42,13 @@ pub fn bundle(file: &Path) -> u64 {
     make(&image);
     let out = fs::File::create(file).expect("the bundled image");
     let mut encoder = GzEncoder::new(out, Compression::best());
-    encoder
-        .write_all(&fs::read(&image).expect("the image"))
-        .expect("the compressed image");
-    encoder
-        .finish()
-        .expect("the compressed image")
-        .metadata()
-        .expect("its size")
-        .len()
+    encoder.write_all(&fs::read(&image).expect("the image")).expect("the compressed image");
+    encoder.finish().expect("the compressed image").metadata().expect("its size").len()
 }
 
 /// Makes the image: files are written, some are deleted, and then the volume is used a little more.
 pub fn make(image: &Path) {
-    ntfs3g::format(
-        image,
-        &Format {
-            size: SIZE,
-            cluster: 4096,
-            sector: 512,
-            label: "Family".into(),
-        },
-    );
+    ntfs3g::format(image, &Format { size: SIZE, cluster: 4096, sector: 512, label: "Family".into() });
 
     let volume = Volume::write(image);
     let disk = Writer { root: volume.root() };
@@ -78,24 +63,12 @@ pub fn make(image: &Path) {
     disk.folder("Downloads");
     let zone = b"[ZoneTransfer]\r\nZoneId=3\r\nHostUrl=https://example.org/setup-2.1.zip\r\n";
     fs::write(disk.root.join("Downloads/setup-2.1.zip:Zone.Identifier"), zone).expect("a named stream");
-    disk.file(
-        "Downloads/setup-2.1.zip",
-        &Content::new(Fill::Random, 21, 9000).bytes(),
-        40,
-    );
+    disk.file("Downloads/setup-2.1.zip", &Content::new(Fill::Random, 21, 9000).bytes(), 40);
     disk.folder("Музыка");
-    disk.file(
-        "Музыка/Плейлист на лето.m3u",
-        "#EXTM3U\nКино - Группа крови.mp3\n".as_bytes(),
-        12,
-    );
+    disk.file("Музыка/Плейлист на лето.m3u", "#EXTM3U\nКино - Группа крови.mp3\n".as_bytes(), 12);
     // ntfs-3g allocates in the largest free range. The table ends up at its border, with a live file on its other
     // side, so that the next file to be written after the table's deletion overwrites the beginning of it.
-    disk.file(
-        "Documents/Letters/To the landlord.txt",
-        &Content::new(Fill::Text, 50, 6000).bytes(),
-        41,
-    );
+    disk.file("Documents/Letters/To the landlord.txt", &Content::new(Fill::Text, 50, 6000).bytes(), 41);
     disk.file("Measurements.csv", &measurements(4000), 42);
     volume.unmount();
 
@@ -104,12 +77,7 @@ pub fn make(image: &Path) {
     for file in DELETED {
         fs::remove_file(root.join(file)).expect("a deletion");
     }
-    for folder in [
-        "Documents/Thesis",
-        "Documents/Contracts",
-        "Recipes",
-        "Pictures/写真",
-    ] {
+    for folder in ["Documents/Thesis", "Documents/Contracts", "Recipes", "Pictures/写真"] {
         fs::remove_dir_all(root.join(folder)).expect("a deleted folder");
     }
     volume.unmount();
@@ -122,12 +90,7 @@ pub fn make(image: &Path) {
 }
 
 fn documents(disk: &Writer<'_>) {
-    for folder in [
-        "Documents",
-        "Documents/Letters",
-        "Documents/Thesis",
-        "Documents/Thesis/Chapters",
-    ] {
+    for folder in ["Documents", "Documents/Letters", "Documents/Thesis", "Documents/Thesis/Chapters"] {
         disk.folder(folder);
     }
     disk.file(
@@ -135,29 +98,13 @@ fn documents(disk: &Writer<'_>) {
         "Dear Anna,\n\nthe keys are with the neighbours.\n\nM.\n".as_bytes(),
         5,
     );
-    disk.file(
-        "Documents/To do.txt",
-        b"- back up the thesis\n- call the dentist\n",
-        50,
-    );
+    disk.file("Documents/To do.txt", b"- back up the thesis\n- call the dentist\n", 50);
     for number in 1..=4 {
         let text = Content::new(Fill::Text, number, 9000 * number as usize).bytes();
-        disk.file(
-            &format!("Documents/Thesis/Chapters/Chapter {number}.md"),
-            &text,
-            10 + number,
-        );
+        disk.file(&format!("Documents/Thesis/Chapters/Chapter {number}.md"), &text, 10 + number);
     }
-    disk.file(
-        "Documents/Thesis/Bibliography.bib",
-        &Content::new(Fill::Text, 9, 700).bytes(),
-        16,
-    );
-    disk.file(
-        "Documents/Thesis/notes.txt",
-        b"Ask the archive about the mill's ledger.\n",
-        17,
-    );
+    disk.file("Documents/Thesis/Bibliography.bib", &Content::new(Fill::Text, 9, 700).bytes(), 16);
+    disk.file("Documents/Thesis/notes.txt", b"Ask the archive about the mill's ledger.\n", 17);
     disk.file("Documents/Thesis/empty draft.md", b"", 17);
 
     // Compressed by the file system, as Windows does with "compress contents to save disk space".
@@ -167,15 +114,8 @@ fn documents(disk: &Writer<'_>) {
     disk.file("Documents/Thesis/Interviews/All interviews.txt", &text, 18);
 
     disk.folder("Documents/Contracts");
-    disk.file(
-        "Documents/Contracts/Flat.txt",
-        &Content::new(Fill::Text, 40, 5000).bytes(),
-        20,
-    );
-    let (one, two) = (
-        "Documents/Contracts/Flat.txt",
-        "Documents/Contracts/Flat (signed).txt",
-    );
+    disk.file("Documents/Contracts/Flat.txt", &Content::new(Fill::Text, 40, 5000).bytes(), 20);
+    let (one, two) = ("Documents/Contracts/Flat.txt", "Documents/Contracts/Flat (signed).txt");
     fs::hard_link(disk.root.join(one), disk.root.join(two)).expect("a hard link");
 }
 
@@ -189,11 +129,7 @@ fn pictures(disk: &Writer<'_>) {
         jpeg_encoder::Encoder::new(&mut jpeg, 80)
             .encode(&pixels, width, height, jpeg_encoder::ColorType::Rgb)
             .expect("a JPEG");
-        disk.file(
-            &format!("Pictures/2024 Lisbon/IMG_{number:04}.jpg"),
-            &jpeg,
-            25 + u64::from(number),
-        );
+        disk.file(&format!("Pictures/2024 Lisbon/IMG_{number:04}.jpg"), &jpeg, 25 + u64::from(number));
     }
     disk.file("Pictures/diagram.png", &png(8.0), 31);
     disk.file("Pictures/写真/桜の木.png", &png(2.0), 32);
@@ -248,11 +184,7 @@ fn sunset(hour: f64) -> (u16, u16, Vec<u8>) {
             } else if distance < 14.0 {
                 [255.0, 240.0, 170.0]
             } else {
-                [
-                    250.0 - y / 3.0 - hour * 9.0,
-                    120.0 + y,
-                    90.0 + hour * 20.0 + y / 2.0,
-                ]
+                [250.0 - y / 3.0 - hour * 9.0, 120.0 + y, 90.0 + hour * 20.0 + y / 2.0]
             };
             pixels.extend(colour.map(|value| value.clamp(0.0, 255.0) as u8));
         }
@@ -283,9 +215,8 @@ mod tests {
         list.lines()
             .filter_map(|line| {
                 let (left, path) = line.split_once('\t')?;
-                let address = left
-                    .split_whitespace()
-                    .find(|word| word.contains('-') && !word.contains('/'))?;
+                let address =
+                    left.split_whitespace().find(|word| word.contains('-') && !word.contains('/'))?;
                 Some((address.split('-').next()?.to_owned(), path.to_owned()))
             })
             .collect()
@@ -298,26 +229,14 @@ mod tests {
         make(&image);
         let image = image.to_str().unwrap();
         let entries = entries(&tools::run("fls", ["-r", "-p", image]));
-        let record = |path: &str| {
-            entries
-                .iter()
-                .find(|(_, p)| p == path)
-                .map(|(record, _)| record.clone())
-        };
+        let record = |path: &str| entries.iter().find(|(_, p)| p == path).map(|(record, _)| record.clone());
 
         let lost = record("Measurements.csv").expect("the deleted table");
         let bytes = tools::succeed(tools::tool("icat").args([image, &lost])).stdout;
         let before = measurements(4000);
-        let same = bytes
-            .chunks(4096)
-            .zip(before.chunks(4096))
-            .filter(|(now, then)| now == then)
-            .count();
+        let same = bytes.chunks(4096).zip(before.chunks(4096)).filter(|(now, then)| now == then).count();
         assert_eq!(bytes.len(), before.len());
-        assert!(
-            (1..before.chunks(4096).count()).contains(&same),
-            "{same} clusters are still there"
-        );
+        assert!((1..before.chunks(4096).count()).contains(&same), "{same} clusters are still there");
 
         assert_eq!(record("New project").as_deref(), Some("64"), "{entries:?}");
     }

@@ -28,9 +28,7 @@ pub fn gpt(image: &Path, volumes: &[&Path], sector: u32) -> DiskImage {
     sgdisk.args(["--clear", "--set-alignment=1"]);
     for (number, (start, sectors)) in (1..).zip(&disk.partitions) {
         sgdisk.arg(format!("--new={number}:{start}:{}", start + sectors - 1));
-        sgdisk
-            .arg(format!("--typecode={number}:0700"))
-            .arg(format!("--change-name={number}:Part {number}"));
+        sgdisk.arg(format!("--typecode={number}:0700")).arg(format!("--change-name={number}:Part {number}"));
     }
     tools::succeed(sgdisk.arg(device.device()));
     disk
@@ -44,11 +42,7 @@ pub fn mbr(image: &Path, volumes: &[&Path]) -> DiskImage {
         if index == 1 {
             script += &format!("start={}, type=5\n", start - ALIGNMENT / 512);
         }
-        let device = if index == 0 {
-            String::new()
-        } else {
-            format!("{}{}: ", image.display(), index + 4)
-        };
+        let device = if index == 0 { String::new() } else { format!("{}{}: ", image.display(), index + 4) };
         script += &format!("{device}start={start}, size={sectors}, type=7\n");
     }
     let table = image.with_extension("sfdisk");
@@ -80,10 +74,7 @@ fn lay_out(image: &Path, volumes: &[&Path], sector: u32, gap: u64) -> DiskImage 
         at = (at + size).next_multiple_of(ALIGNMENT) + gap;
     }
     file.set_len(at).expect("the disk's size");
-    DiskImage {
-        image: image.to_owned(),
-        partitions,
-    }
+    DiskImage { image: image.to_owned(), partitions }
 }
 
 /// Splits `image` into parts of `part` bytes: `NAME.001` and so on, or from `.000` with `first` zero. Returns the
@@ -115,16 +106,11 @@ mod tests {
     #[test]
     fn a_disk_holds_its_volumes_where_the_table_says() {
         let dir = guard::scratch();
-        let (one, two, three) = (
-            volume(dir.path(), "1", 1),
-            volume(dir.path(), "2", 2),
-            volume(dir.path(), "3", 3),
-        );
+        let (one, two, three) =
+            (volume(dir.path(), "1", 1), volume(dir.path(), "2", 2), volume(dir.path(), "3", 3));
         let volumes: [&Path; 3] = [&one, &two, &three];
-        let disks = [
-            gpt(&dir.path().join("gpt.img"), &volumes, 512),
-            mbr(&dir.path().join("mbr.img"), &volumes),
-        ];
+        let disks =
+            [gpt(&dir.path().join("gpt.img"), &volumes, 512), mbr(&dir.path().join("mbr.img"), &volumes)];
         for disk in disks {
             let bytes = fs::read(&disk.image).unwrap();
             for (fill, (start, sectors)) in (1..).zip(&disk.partitions) {
@@ -133,10 +119,9 @@ mod tests {
             }
             let dump = tools::run("sfdisk", ["--dump", disk.image.to_str().unwrap()]);
             for (start, sectors) in &disk.partitions {
-                let found = dump.lines().any(|line| {
-                    line.replace(' ', "")
-                        .contains(&format!("start={start},size={sectors},"))
-                });
+                let found = dump
+                    .lines()
+                    .any(|line| line.replace(' ', "").contains(&format!("start={start},size={sectors},")));
                 assert!(found, "{start} {sectors}\n{dump}");
             }
         }
@@ -149,9 +134,8 @@ mod tests {
         fs::write(&image, (0..5000).map(|n| n as u8).collect::<Vec<_>>()).unwrap();
         let first = split(&image, &dir.path().join("parts"), 1024, 1);
         assert_eq!(first, dir.path().join("parts.001"));
-        let joined: Vec<u8> = (1..=5)
-            .flat_map(|n| fs::read(dir.path().join(format!("parts.{n:03}"))).unwrap())
-            .collect();
+        let joined: Vec<u8> =
+            (1..=5).flat_map(|n| fs::read(dir.path().join(format!("parts.{n:03}"))).unwrap()).collect();
         assert_eq!(joined, fs::read(image).unwrap());
     }
 }

@@ -41,16 +41,9 @@ impl FaultyMedium {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::RO, MountOption::FSName("faulty".into())];
         config.n_threads = Some(2);
-        let medium = Medium {
-            file,
-            size,
-            bad: bad.into_iter().collect(),
-        };
+        let medium = Medium { file, size, bad: bad.into_iter().collect() };
         let session = fuser::spawn_mount(medium, dir.path(), &config).expect("a mounted medium");
-        Self {
-            dir,
-            session: Some(session),
-        }
+        Self { dir, session: Some(session) }
     }
 
     /// The file that stands for the medium.
@@ -61,10 +54,7 @@ impl FaultyMedium {
 
 impl Drop for FaultyMedium {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount")
-            .arg("-l")
-            .arg(self.dir.path())
-            .status();
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.dir.path()).status();
         drop(self.session.take());
     }
 }
@@ -86,11 +76,7 @@ impl Medium {
             mtime: UNIX_EPOCH,
             ctime: UNIX_EPOCH,
             crtime: UNIX_EPOCH,
-            kind: if root {
-                FileType::Directory
-            } else {
-                FileType::RegularFile
-            },
+            kind: if root { FileType::Directory } else { FileType::RegularFile },
             perm: if root { 0o555 } else { 0o444 },
             nlink: 1,
             uid: 0,
@@ -168,10 +154,7 @@ mod tests {
             let mut buffer = [0; 512];
             match file.read_exact_at(&mut buffer, sector * 512) {
                 Ok(()) => assert_eq!(buffer, [sector as u8; 512]),
-                Err(error) => assert!(
-                    [7, 9].contains(&sector) && error.raw_os_error() == Some(5),
-                    "{error}"
-                ),
+                Err(error) => assert!([7, 9].contains(&sector) && error.raw_os_error() == Some(5), "{error}"),
             }
         }
         assert!(file.read_exact_at(&mut [0; 4096], 4096).is_err());

@@ -39,10 +39,7 @@ pub struct Mounted {
 impl Mounted {
     /// Takes charge of what is mounted on `dir`, and of the process that serves it where that is our child.
     pub fn new(dir: &Path, server: Option<Child>) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            server,
-        }
+        Self { dir: dir.to_owned(), server }
     }
 
     /// Starts `command`, which serves in the foreground, and waits until something is mounted on `dir`.
@@ -50,16 +47,11 @@ impl Mounted {
     /// # Panics
     /// When the server ends before, or takes too long.
     pub fn serve(command: &mut Command, dir: &Path) -> Self {
-        let mut server = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut server = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let start = Instant::now();
         while !is_mounted(dir) {
             if let Some(status) = server.try_wait().expect("the server's state") {
-                panic!(
-                    "{command:?} ended with {status} instead of mounting {}",
-                    dir.display()
-                );
+                panic!("{command:?} ended with {status} instead of mounting {}", dir.display());
             }
             if start.elapsed() > PATIENCE {
                 let _ = server.kill();
@@ -91,20 +83,12 @@ impl Mounted {
             if output.status.success() {
                 break;
             }
-            assert!(
-                start.elapsed() < Duration::from_secs(10),
-                "{}",
-                tools::said(&output)
-            );
+            assert!(start.elapsed() < Duration::from_secs(10), "{}", tools::said(&output));
             thread::sleep(Duration::from_millis(20));
         }
         if let Some(mut server) = self.server.take() {
             let status = server.wait().expect("the server's end");
-            assert!(
-                status.success(),
-                "the server of {} ended with {status}",
-                self.dir.display()
-            );
+            assert!(status.success(), "the server of {} ended with {status}", self.dir.display());
         }
     }
 }
@@ -120,9 +104,7 @@ impl Drop for Mounted {
         let Some(mut server) = self.server.take() else {
             return;
         };
-        if !wait_until(Duration::from_secs(10), || {
-            matches!(server.try_wait(), Ok(Some(_)))
-        }) {
+        if !wait_until(Duration::from_secs(10), || matches!(server.try_wait(), Ok(Some(_)))) {
             let _ = server.kill();
             let _ = server.wait();
         }
@@ -154,9 +136,7 @@ impl Loop {
                 .args(more)
                 .arg(image),
         );
-        Self {
-            device: String::from_utf8_lossy(&output.stdout).trim().into(),
-        }
+        Self { device: String::from_utf8_lossy(&output.stdout).trim().into() }
     }
 
     /// The device's path.
@@ -174,11 +154,8 @@ impl Drop for Loop {
 /// True while something is mounted on `dir`.
 pub fn is_mounted(dir: &Path) -> bool {
     let Some(dir) = dir.to_str() else { return false };
-    let escaped = dir
-        .replace('\\', "\\134")
-        .replace(' ', "\\040")
-        .replace('\n', "\\012")
-        .replace('\t', "\\011");
+    let escaped =
+        dir.replace('\\', "\\134").replace(' ', "\\040").replace('\n', "\\012").replace('\t', "\\011");
     std::fs::read_to_string("/proc/self/mountinfo")
         .expect("the list of mounts")
         .lines()
@@ -222,10 +199,7 @@ mod tests {
         std::fs::write(&image, vec![0; 1 << 20]).unwrap();
         let device = Loop::attach(&image, 4096);
         let path = device.device().to_owned();
-        assert_eq!(
-            tools::run("blockdev", ["--getss", path.to_str().unwrap()]).trim(),
-            "4096"
-        );
+        assert_eq!(tools::run("blockdev", ["--getss", path.to_str().unwrap()]).trim(), "4096");
         drop(device);
         let list = tools::run("losetup", ["--list", "--noheadings", "--output", "BACK-FILE"]);
         assert!(!list.contains(image.to_str().unwrap()), "{list}");

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod faulty;
 pub mod guard;
 pub mod manifest;
+pub mod mft;
 pub mod names;
 pub mod ntfs3g;
 pub mod overwrite;

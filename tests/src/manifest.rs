@@ -20,6 +20,16 @@ pub struct Name {
     pub path: PathBuf,
     /// True once it was deleted.
     pub removed: bool,
+    /// True where the deletion also wiped it, or the name of a folder it stood in, out of all records, see
+    /// [`mft`](crate::mft): then the file may be anywhere below `$Orphans`.
+    pub wiped: bool,
+}
+
+impl Name {
+    /// A name that is there.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), removed: false, wiped: false }
+    }
 }
 
 /// One file with all its names: several are hard links.
@@ -99,6 +109,11 @@ impl Manifest {
     /// Files without any name left.
     pub fn deleted(&self) -> impl Iterator<Item = &File> {
         self.files.iter().filter(|file| file.is_deleted())
+    }
+
+    /// Deleted files with content, a single name, and a path that is known.
+    pub fn known(&self) -> impl Iterator<Item = &File> {
+        self.deleted().filter(|file| file.link.is_none() && matches!(&file.names[..], [name] if !name.wiped))
     }
 
     /// Files that still have a name.

@@ -29,15 +29,7 @@ pub fn format(image: &Path, format: &Format) {
     drop(file);
     tools::succeed(
         tools::tool("mkntfs")
-            .args([
-                "--quick",
-                "--force",
-                "--quiet",
-                "--partition-start",
-                "0",
-                "--heads",
-                "16",
-            ])
+            .args(["--quick", "--force", "--quiet", "--partition-start", "0", "--heads", "16"])
             .args(["--sectors-per-track", "63", "--label", &format.label])
             .args(["--cluster-size", &format.cluster.to_string()])
             .args(["--sector-size", &format.sector.to_string()])
@@ -64,19 +56,12 @@ pub struct Volume {
 impl Volume {
     /// Mounts `image` for writing; named streams are `file:stream`, symbolic links those of WSL.
     pub fn write(image: &Path) -> Self {
-        Self::mount(
-            image,
-            "streams_interface=windows,compression,special_files=wsl,big_writes,noatime",
-        )
+        Self::mount(image, "streams_interface=windows,compression,special_files=wsl,big_writes,noatime")
     }
 
     /// Mounts `image` for reading only.
     pub fn read(image: &Path, streams: Streams) -> Self {
-        let interface = if streams == Streams::Windows {
-            "windows"
-        } else {
-            "xattr"
-        };
+        let interface = if streams == Streams::Windows { "windows" } else { "xattr" };
         Self::mount(image, &format!("ro,streams_interface={interface}"))
     }
 

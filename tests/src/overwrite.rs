@@ -21,16 +21,11 @@ pub fn write_over(made: &mut Made, seed: u64, count: usize, size: usize, deleted
     let volume = Volume::write(&made.image);
     let folder = Path::new(AFTER);
     fs::create_dir(volume.root().join(folder)).expect("a new folder");
-    made.manifest.directories.push(Name {
-        path: folder.into(),
-        removed: false,
-    });
+    made.manifest.directories.push(Name::new(folder));
     for number in 0..count {
         let len = size - rng.usize(..size / 4);
-        let file = plain(
-            &folder.join(format!("new {number:03}.bin")),
-            Content::new(Fill::Tagged, rng.u64(..), len),
-        );
+        let file =
+            plain(&folder.join(format!("new {number:03}.bin")), Content::new(Fill::Tagged, rng.u64(..), len));
         recipe::write_file(volume.root(), &file);
         made.manifest.files.push(file);
     }
@@ -38,10 +33,7 @@ pub fn write_over(made: &mut Made, seed: u64, count: usize, size: usize, deleted
     if deleted {
         let volume = Volume::write(&made.image);
         let new = made.manifest.files.len() - count;
-        for name in made.manifest.files[new..]
-            .iter_mut()
-            .flat_map(|file| &mut file.names)
-        {
+        for name in made.manifest.files[new..].iter_mut().flat_map(|file| &mut file.names) {
             fs::remove_file(volume.root().join(&name.path)).expect("a new file's deletion");
             name.removed = true;
         }
@@ -54,15 +46,7 @@ pub fn write_over(made: &mut Made, seed: u64, count: usize, size: usize, deleted
 /// The deleted files in the manifest are those that stood in the folder; the new folder holds one live file.
 pub fn reused_folder(image: &Path, seed: u64) -> Made {
     let mut rng = Rng::with_seed(seed);
-    ntfs3g::format(
-        image,
-        &Format {
-            size: 64 << 20,
-            cluster: 4096,
-            sector: 512,
-            label: "Orphans".into(),
-        },
-    );
+    ntfs3g::format(image, &Format { size: 64 << 20, cluster: 4096, sector: 512, label: "Orphans".into() });
     let volume = Volume::write(image);
     let inner = Path::new("Lost/inner");
     // `inner` gets the lowest free record but one, so that the first new folder after the deletion takes it.
@@ -89,38 +73,23 @@ pub fn reused_folder(image: &Path, seed: u64) -> Made {
     fs::create_dir(volume.root().join("Found")).expect("a folder");
     volume.unmount();
     let volume = Volume::write(image);
-    let last = plain(
-        Path::new("Found/alive.txt"),
-        Content::new(Fill::Text, rng.u64(..), 200),
-    );
+    let last = plain(Path::new("Found/alive.txt"), Content::new(Fill::Text, rng.u64(..), 200));
     recipe::write_file(volume.root(), &last);
     volume.unmount();
-    manifest.directories.push(Name {
-        path: "Found".into(),
-        removed: false,
-    });
+    manifest.directories.push(Name::new("Found"));
     // The live file took the record of one of the deleted ones.
     manifest.files.remove(0);
     manifest.files.push(last);
-    Made {
-        image: image.to_owned(),
-        manifest,
-    }
+    Made { image: image.to_owned(), manifest }
 }
 
 /// A live file with one name and one stream.
 pub fn plain(path: &Path, content: Content) -> File {
     File {
         kind: Kind::Contiguous,
-        names: vec![Name {
-            path: path.to_owned(),
-            removed: false,
-        }],
+        names: vec![Name::new(path)],
         dos_name: None,
-        streams: vec![Stream {
-            name: String::new(),
-            content,
-        }],
+        streams: vec![Stream { name: String::new(), content }],
         link: None,
         fragmented: false,
     }
@@ -140,8 +109,7 @@ mod tests {
         // The Sleuth Kit does not check sequence numbers here: it shows the orphans in the new folder.
         let record = |path: &str| -> Option<u64> {
             let line = list.lines().find(|line| line.ends_with(path))?;
-            line.split(' ')
-                .find_map(|word| word.split('-').next()?.trim_end_matches(':').parse().ok())
+            line.split(' ').find_map(|word| word.split('-').next()?.trim_end_matches(':').parse().ok())
         };
         assert_eq!(record("\tFound"), Some(65), "{list}");
     }

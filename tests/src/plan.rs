@@ -35,26 +35,15 @@ const SHARES: [(Kind, usize); 12] = [
 
 /// The directories and files of `recipe`, none of them deleted yet.
 pub fn plan(recipe: &Recipe) -> Manifest {
-    let mut planner = Planner {
-        rng: Rng::with_seed(recipe.seed),
-        recipe,
-        number: 0,
-        folders: Vec::new(),
-    };
+    let mut planner = Planner { rng: Rng::with_seed(recipe.seed), recipe, number: 0, folders: Vec::new() };
     planner.folders();
-    let mut files: Vec<File> = kinds(recipe.files)
-        .into_iter()
-        .map(|kind| planner.file(kind))
-        .collect();
+    let mut files: Vec<File> = kinds(recipe.files).into_iter().map(|kind| planner.file(kind)).collect();
     files.extend((0..recipe.crowd).map(|_| planner.crowd_member()));
     let mut directories = planner.folders;
     if recipe.crowd > 0 {
         directories.push(CROWD.into());
     }
-    let directories = directories
-        .into_iter()
-        .map(|path| Name { path, removed: false })
-        .collect();
+    let directories = directories.into_iter().map(Name::new).collect();
     Manifest { directories, files }
 }
 
@@ -64,10 +53,7 @@ pub const CROWD: &str = "Crowd";
 /// At least two of each kind, then by their shares.
 fn kinds(files: usize) -> Vec<Kind> {
     let first = SHARES.iter().flat_map(|(kind, _)| [*kind; 2]);
-    let rest = SHARES
-        .iter()
-        .flat_map(|(kind, share)| std::iter::repeat_n(*kind, *share))
-        .collect::<Vec<_>>();
+    let rest = SHARES.iter().flat_map(|(kind, share)| std::iter::repeat_n(*kind, *share)).collect::<Vec<_>>();
     first.chain(rest.into_iter().cycle()).take(files).collect()
 }
 
@@ -137,11 +123,7 @@ impl Planner<'_> {
                 streams.push(self.stream("", Fill::Tagged, len));
             }
             Kind::Shattered => {
-                let clusters = if compresses {
-                    1500
-                } else {
-                    40.min((4 << 20) / cluster).max(2)
-                };
+                let clusters = if compresses { 1500 } else { 40.min((4 << 20) / cluster).max(2) };
                 let len = clusters * cluster + self.rng.usize(..cluster);
                 streams.push(self.stream("", Fill::Tagged, len));
             }
@@ -153,10 +135,7 @@ impl Planner<'_> {
             }
             Kind::Compressed => {
                 let unit = 16 * cluster.min(4096);
-                let border = *self
-                    .rng
-                    .choice(&[4096, unit, 2 * unit, 5 * unit])
-                    .unwrap_or(&unit);
+                let border = *self.rng.choice(&[4096, unit, 2 * unit, 5 * unit]).unwrap_or(&unit);
                 let len = border + self.rng.usize(..3) - 1 + self.rng.usize(..2) * self.rng.usize(..unit);
                 let fill = [Fill::Text, Fill::Random, Fill::Mixed, Fill::Mixed][self.rng.usize(..4)];
                 streams.push(self.stream("", fill, len));
@@ -177,11 +156,7 @@ impl Planner<'_> {
                 }
             }
             Kind::HardLinks | Kind::ManyLinks => {
-                let more = if kind == Kind::HardLinks {
-                    self.rng.usize(1..4)
-                } else {
-                    45
-                };
+                let more = if kind == Kind::HardLinks { self.rng.usize(1..4) } else { 45 };
                 for _ in 0..more {
                     let name = self.name(false);
                     names.push(name);
@@ -190,15 +165,9 @@ impl Planner<'_> {
                 streams.push(self.stream("", Fill::Tagged, len));
             }
             Kind::Link => {
-                let form = if self.rng.bool() {
-                    LinkForm::Symlink
-                } else {
-                    LinkForm::Wsl
-                };
-                link = Some(Link {
-                    form,
-                    target: format!("../{}/notes {}.txt", names::TOPS[0], self.number),
-                });
+                let form = if self.rng.bool() { LinkForm::Symlink } else { LinkForm::Wsl };
+                link =
+                    Some(Link { form, target: format!("../{}/notes {}.txt", names::TOPS[0], self.number) });
             }
         }
         let fragmented = match kind {
@@ -206,14 +175,7 @@ impl Planner<'_> {
             Kind::Sparse | Kind::Compressed | Kind::NamedStreams => self.rng.bool(),
             _ => false,
         };
-        File {
-            kind,
-            names,
-            dos_name,
-            streams,
-            link,
-            fragmented,
-        }
+        File { kind, names, dos_name, streams, link, fragmented }
     }
 
     fn crowd_member(&mut self) -> File {
@@ -222,7 +184,7 @@ impl Planner<'_> {
         let path = Path::new(CROWD).join(format!("member {number:06}.dat"));
         File {
             kind: Kind::Resident,
-            names: vec![Name { path, removed: false }],
+            names: vec![Name::new(path)],
             dos_name: None,
             streams: vec![self.stream("", Fill::Tagged, len)],
             link: None,
@@ -237,10 +199,7 @@ impl Planner<'_> {
         } else {
             self.any_folder()
         };
-        Name {
-            path: folder.join(names::file(&mut self.rng, number)),
-            removed: false,
-        }
+        Name::new(folder.join(names::file(&mut self.rng, number)))
     }
 
     /// Any folder but the compressed ones; one in fifteen is the root, one in fifteen is deep down.
@@ -256,10 +215,7 @@ impl Planner<'_> {
     }
 
     fn stream(&mut self, name: &str, fill: Fill, len: usize) -> Stream {
-        Stream {
-            name: name.to_owned(),
-            content: Content::new(fill, self.rng.u64(..), len),
-        }
+        Stream { name: name.to_owned(), content: Content::new(fill, self.rng.u64(..), len) }
     }
 
     /// A size up to about `most`: any, or one byte beside or on a border of clusters.
@@ -283,23 +239,12 @@ mod tests {
 
     #[test]
     fn a_plan_is_made_by_its_seed_alone_and_no_path_comes_twice() {
-        let recipe = Recipe {
-            crowd: 50,
-            ..Recipe::new(11)
-        };
+        let recipe = Recipe { crowd: 50, ..Recipe::new(11) };
         let (one, two) = (plan(&recipe), plan(&recipe));
-        let paths = |m: &Manifest| {
-            m.files
-                .iter()
-                .flat_map(|f| f.names.clone())
-                .map(|n| n.path)
-                .collect::<Vec<_>>()
-        };
+        let paths =
+            |m: &Manifest| m.files.iter().flat_map(|f| f.names.clone()).map(|n| n.path).collect::<Vec<_>>();
         assert_eq!(paths(&one), paths(&two));
-        assert_eq!(
-            paths(&one).iter().collect::<HashSet<_>>().len(),
-            paths(&one).len()
-        );
+        assert_eq!(paths(&one).iter().collect::<HashSet<_>>().len(), paths(&one).len());
         assert_ne!(paths(&one), paths(&plan(&Recipe { seed: 12, ..recipe })));
     }
 
@@ -307,11 +252,7 @@ mod tests {
     fn every_kind_of_file_is_in_a_plan() {
         let files = plan(&Recipe::new(5)).files;
         assert_eq!(files.len(), 600);
-        assert!(
-            SHARES
-                .iter()
-                .all(|(kind, _)| files.iter().filter(|f| f.kind == *kind).count() >= 2)
-        );
+        assert!(SHARES.iter().all(|(kind, _)| files.iter().filter(|f| f.kind == *kind).count() >= 2));
         assert_eq!(SHARES.iter().map(|(_, share)| share).sum::<usize>(), 100);
     }
 }

@@ -24,10 +24,7 @@ pub fn path() -> PathBuf {
         return path.into();
     }
     let test = std::env::current_exe().expect("the path of this test");
-    let target = test
-        .ancestors()
-        .find(|dir| dir.join("deps").is_dir())
-        .expect("cargo's target folder");
+    let target = test.ancestors().find(|dir| dir.join("deps").is_dir()).expect("cargo's target folder");
     let beside = target.join("undelfs");
     let release = target.with_file_name("release").join("undelfs");
     [beside, release]
@@ -39,11 +36,7 @@ pub fn path() -> PathBuf {
 /// A command that runs the program.
 pub fn command() -> Command {
     let mut command = Command::new(path());
-    command
-        .stdin(Stdio::null())
-        .env_remove("SUDO_UID")
-        .env_remove("SUDO_GID")
-        .env_remove("UNDELFS_LOG");
+    command.stdin(Stdio::null()).env_remove("SUDO_UID").env_remove("SUDO_GID").env_remove("UNDELFS_LOG");
     command
 }
 
@@ -51,9 +44,7 @@ pub fn command() -> Command {
 pub fn undelfs<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
     let mut command = command();
     command.args(args);
-    command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
 /// A tree that the program mounted; unmounted when dropped.
@@ -73,17 +64,9 @@ impl Tree {
     pub fn mount(source: &Path, args: &[&str]) -> Self {
         let dir = guard::scratch();
         let output = tools::succeed(command().arg("mount").arg(source).arg(dir.path()).args(args));
-        assert!(
-            guard::is_mounted(dir.path()),
-            "mount returned without a mount: {}",
-            tools::said(&output)
-        );
+        assert!(guard::is_mounted(dir.path()), "mount returned without a mount: {}", tools::said(&output));
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        Self {
-            mounted: Some(Mounted::new(dir.path(), None)),
-            dir,
-            said,
-        }
+        Self { mounted: Some(Mounted::new(dir.path(), None)), dir, said }
     }
 
     /// Runs `undelfs mount -f SOURCE DIR` as a child process.
@@ -99,11 +82,7 @@ impl Tree {
                 .stderr(Stdio::null()),
             dir.path(),
         );
-        Self {
-            mounted: Some(mounted),
-            dir,
-            said: String::new(),
-        }
+        Self { mounted: Some(mounted), dir, said: String::new() }
     }
 
     /// The mount point.
@@ -166,11 +145,7 @@ pub fn is_unlocked(image: &Path) -> bool {
 /// When somebody still does after ten seconds.
 pub fn assert_lock_is_released(image: &Path) {
     let released = guard::wait_until(Duration::from_secs(10), || is_unlocked(image));
-    assert!(
-        released,
-        "{} is still locked ten seconds after the unmount",
-        image.display()
-    );
+    assert!(released, "{} is still locked ten seconds after the unmount", image.display());
 }
 
 /// Asserts that `output` is one clear sentence on standard error with `code` as exit code.
@@ -180,17 +155,10 @@ pub fn assert_lock_is_released(image: &Path) {
 pub fn assert_refused(output: &Output, code: i32, words: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(
-        output.stdout.is_empty(),
-        "on standard output: {}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    assert!(output.stdout.is_empty(), "on standard output: {}", String::from_utf8_lossy(&output.stdout));
     assert!(said.starts_with("undelfs: "), "{said}");
     assert_eq!(said.trim_end().lines().count(), 1, "{said}");
-    assert!(
-        !said.contains("panicked") && !said.contains("backtrace"),
-        "{said}"
-    );
+    assert!(!said.contains("panicked") && !said.contains("backtrace"), "{said}");
     let lower = said.to_lowercase();
     for word in words {
         assert!(lower.contains(&word.to_lowercase()), "no {word:?} in: {said}");

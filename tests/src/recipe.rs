@@ -1,9 +1,13 @@
 //! Images of volumes with files of every kind, half of them deleted.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{Seek, SeekFrom, Write},
-    os::unix::ffi::{OsStrExt, OsStringExt},
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::MetadataExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -14,6 +18,7 @@ use crate::{
     cheese::Cheese,
     content::Content,
     manifest::{File, Kind, LinkForm, Manifest, Name},
+    mft,
     ntfs3g::{self, Format, Volume},
     plan::{self, COMPRESSED},
     reparse,
@@ -34,6 +39,8 @@ pub struct Recipe {
     pub files: usize,
     /// Number of small files in one large directory, beside those.
     pub crowd: usize,
+    /// Whether some files, and `$MFT`, are written into free space that is in pieces.
+    pub fragments: bool,
 }
 
 /// An image and what it holds.
@@ -48,37 +55,25 @@ pub struct Made {
 impl Recipe {
     /// 600 files on a volume of 4 KiB clusters and 512-byte sectors.
     pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            size: 512 << 20,
-            cluster: 4096,
-            sector: 512,
-            files: 600,
-            crowd: 0,
-        }
+        Self { seed, size: 512 << 20, cluster: 4096, sector: 512, files: 600, crowd: 0, fragments: true }
     }
 
     /// The same with other clusters, and a volume in which that many of them fit.
     #[must_use]
     pub fn clusters_of(self, bytes: u32) -> Self {
-        Self {
-            cluster: bytes,
-            size: (512 << 20).max(u64::from(bytes) * 4096),
-            ..self
-        }
+        Self { cluster: bytes, size: (512 << 20).max(u64::from(bytes) * 4096), ..self }
     }
 
     /// Makes the image in `dir` and deletes about half of its files, whole folders among them.
     pub fn make(&self, dir: &Path) -> Made {
-        let image = dir.join(format!(
-            "seed{}-cluster{}-sector{}.img",
-            self.seed, self.cluster, self.sector
-        ));
+        let image = dir.join(format!("seed{}-cluster{}-sector{}.img", self.seed, self.cluster, self.sector));
         let mut manifest = self.make_live(&image);
         choose_deletions(&mut manifest, self.seed);
         let volume = Volume::write(&image);
+        let records = records(volume.root(), &manifest);
         delete_chosen(volume.root(), &manifest, self.seed);
         volume.unmount();
+        note_wiped(&image, &mut manifest, &records);
         Made { image, manifest }
     }
 
@@ -86,15 +81,7 @@ impl Recipe {
     pub fn make_live(&self, image: &Path) -> Manifest {
         let label = format!("Seed {}", self.seed);
         let (cluster, sector) = (self.cluster, self.sector);
-        ntfs3g::format(
-            image,
-            &Format {
-                size: self.size,
-                cluster,
-                sector,
-                label,
-            },
-        );
+        ntfs3g::format(image, &Format { size: self.size, cluster, sector, label });
         let manifest = plan::plan(self);
         let (pieces, whole): (Vec<&File>, Vec<&File>) =
             manifest.files.iter().partition(|file| file.fragmented);
@@ -112,7 +99,7 @@ impl Recipe {
 
         let (coarse, fine): (Vec<&File>, Vec<&File>) =
             pieces.into_iter().partition(|file| file.kind == Kind::Compressed);
-        for (files, gap) in [(fine, 3), (coarse, 40)] {
+        for (files, gap) in [(fine, 3), (coarse, 40)].into_iter().filter(|(files, _)| !files.is_empty()) {
             let cheese = Cheese::make(image, self.seed, gap);
             let volume = Volume::write(image);
             for group in files.chunks(3) {
@@ -169,15 +156,9 @@ fn write_in_turns(root: &Path, files: &[&File], cluster: usize) {
             let path = stream_path(&root.join(file.path()), &stream.name);
             let file = fs::File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             if stream.content.hole > 0 {
-                file.set_len(stream.content.len as u64)
-                    .expect("a sparse file's size");
+                file.set_len(stream.content.len as u64).expect("a sparse file's size");
             }
-            open.push(Open {
-                file,
-                bytes: stream.content.bytes(),
-                content: stream.content,
-                at: 0,
-            });
+            open.push(Open { file, bytes: stream.content.bytes(), content: stream.content, at: 0 });
         }
     }
     let mut turn = 0;
@@ -189,19 +170,10 @@ fn write_in_turns(root: &Path, files: &[&File], cluster: usize) {
             };
             let end = (one.at + step).min(one.bytes.len());
             if !(one.content.hole > 0 && one.content.is_hole(one.at / one.content.hole)) {
-                one.file
-                    .seek(SeekFrom::Start(one.at as u64))
-                    .expect("a position in a file");
-                one.file
-                    .write_all(&one.bytes[one.at..end])
-                    .unwrap_or_else(|error| {
-                        panic!(
-                            "{:?} of {} at {}: {error}",
-                            one.content,
-                            files[0].path().display(),
-                            one.at
-                        )
-                    });
+                one.file.seek(SeekFrom::Start(one.at as u64)).expect("a position in a file");
+                one.file.write_all(&one.bytes[one.at..end]).unwrap_or_else(|error| {
+                    panic!("{:?} of {} at {}: {error}", one.content, files[0].path().display(), one.at)
+                });
             }
             if turn % 16 == 0 {
                 one.file.sync_all().expect("a piece on the medium");
@@ -218,15 +190,12 @@ fn write_content(path: &Path, content: &Content) {
     let bytes = content.bytes();
     let mut file = fs::File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     if content.hole == 0 {
-        return file
-            .write_all(&bytes)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        return file.write_all(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     file.set_len(content.len as u64).expect("a sparse file's size");
     for (number, block) in bytes.chunks(content.hole).enumerate() {
         if !content.is_hole(number) {
-            file.seek(SeekFrom::Start((number * content.hole) as u64))
-                .expect("a position in a sparse file");
+            file.seek(SeekFrom::Start((number * content.hole) as u64)).expect("a position in a sparse file");
             file.write_all(block).expect("a block of a sparse file");
         }
     }
@@ -236,13 +205,8 @@ fn write_content(path: &Path, content: &Content) {
 fn finish(root: &Path, file: &File) {
     let path = root.join(file.path());
     if let Some(name) = &file.dos_name {
-        rustix::fs::setxattr(
-            &path,
-            "system.ntfs_dos_name",
-            name.as_bytes(),
-            XattrFlags::empty(),
-        )
-        .unwrap_or_else(|error| panic!("DOS name {name} of {}: {error}", path.display()));
+        rustix::fs::setxattr(&path, "system.ntfs_dos_name", name.as_bytes(), XattrFlags::empty())
+            .unwrap_or_else(|error| panic!("DOS name {name} of {}: {error}", path.display()));
     }
     for name in file.names.iter().skip(1) {
         let other = root.join(&name.path);
@@ -267,20 +231,15 @@ pub fn choose_deletions(manifest: &mut Manifest, seed: u64) {
     let mut rng = Rng::with_seed(seed ^ 0xDE1E_7ED0);
     let files = manifest.files.len();
     let half = files / 2;
-    let mut candidates: Vec<PathBuf> = manifest
-        .directories
-        .iter()
-        .map(|directory| directory.path.clone())
-        .collect();
+    let mut candidates: Vec<PathBuf> =
+        manifest.directories.iter().map(|directory| directory.path.clone()).collect();
     rng.shuffle(&mut candidates);
     let mut folders: Vec<PathBuf> = Vec::new();
     let gone = |folders: &[PathBuf], path: &Path| folders.iter().any(|folder| path.starts_with(folder));
     for candidate in candidates {
         folders.push(candidate);
-        let inside = manifest
-            .files
-            .iter()
-            .filter(|file| file.names.iter().all(|name| gone(&folders, &name.path)));
+        let inside =
+            manifest.files.iter().filter(|file| file.names.iter().all(|name| gone(&folders, &name.path)));
         if inside.count() > half / 2 {
             folders.pop();
         }
@@ -291,11 +250,7 @@ pub fn choose_deletions(manifest: &mut Manifest, seed: u64) {
     for name in manifest.files.iter_mut().flat_map(|file| &mut file.names) {
         name.removed = gone(&folders, &name.path);
     }
-    let mut live: Vec<&mut File> = manifest
-        .files
-        .iter_mut()
-        .filter(|file| !file.is_deleted())
-        .collect();
+    let mut live: Vec<&mut File> = manifest.files.iter_mut().filter(|file| !file.is_deleted()).collect();
     rng.shuffle(&mut live);
     let wanted = live.len().saturating_sub(files - half);
     for (index, file) in live.into_iter().enumerate() {
@@ -309,24 +264,39 @@ pub fn choose_deletions(manifest: &mut Manifest, seed: u64) {
 
 /// Deletes what is marked: names in any order, then folders from the deepest up.
 pub fn delete_chosen(root: &Path, manifest: &Manifest, seed: u64) {
-    let mut names: Vec<&Name> = manifest
-        .files
-        .iter()
-        .flat_map(|f| &f.names)
-        .filter(|name| name.removed)
-        .collect();
+    let mut names: Vec<&Name> =
+        manifest.files.iter().flat_map(|f| &f.names).filter(|name| name.removed).collect();
     Rng::with_seed(seed ^ 0x0D0E).shuffle(&mut names);
     for name in names {
         let path = root.join(&name.path);
         fs::remove_file(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
-    for directory in manifest
-        .directories
-        .iter()
-        .rev()
-        .filter(|directory| directory.removed)
-    {
+    for directory in manifest.directories.iter().rev().filter(|directory| directory.removed) {
         let path = root.join(&directory.path);
         fs::remove_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
+
+/// The record number of every file and directory that will be deleted, by its path.
+fn records(root: &Path, manifest: &Manifest) -> HashMap<PathBuf, u64> {
+    let names = manifest.files.iter().flat_map(|file| &file.names).chain(&manifest.directories);
+    names
+        .filter(|name| name.removed)
+        .map(|name| {
+            // ntfs-3g gives the record number as inode number.
+            let meta = fs::symlink_metadata(root.join(&name.path));
+            (name.path.clone(), meta.unwrap_or_else(|error| panic!("{}: {error}", name.path.display())).ino())
+        })
+        .collect()
+}
+
+/// Marks the names that the deletion wiped out.
+fn note_wiped(image: &Path, manifest: &mut Manifest, records: &HashMap<PathBuf, u64>) {
+    let named = mft::named_records(image);
+    let gone = |name: &Name| records.get(&name.path).is_some_and(|record| !named.contains(record));
+    let folders = manifest.directories.iter().filter(|name| gone(name)).map(|name| name.path.clone());
+    let folders: Vec<PathBuf> = folders.collect();
+    for name in manifest.files.iter_mut().flat_map(|file| &mut file.names).chain(&mut manifest.directories) {
+        name.wiped = gone(name) || folders.iter().any(|folder| name.path.starts_with(folder));
     }
 }

@@ -5,11 +5,7 @@ const RELATIVE: u32 = 1;
 
 /// The reparse data of a relative symbolic link to `target`, which is written with `/`. MS-FSCC 2.1.2.4.
 pub fn symlink(target: &str) -> Vec<u8> {
-    let name: Vec<u8> = target
-        .replace('/', "\\")
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    let name: Vec<u8> = target.replace('/', "\\").encode_utf16().flat_map(u16::to_le_bytes).collect();
     let len = short(name.len());
     let mut data = Vec::new();
     for number in [len, len, 0, len] {
@@ -40,10 +36,7 @@ mod tests {
     #[test]
     fn the_data_length_counts_what_follows_the_header() {
         let data = symlink("a/b");
-        assert_eq!(
-            usize::from(u16::from_le_bytes([data[4], data[5]])),
-            data.len() - 8
-        );
+        assert_eq!(usize::from(u16::from_le_bytes([data[4], data[5]])), data.len() - 8);
         assert_eq!(&data[20..26], b"a\0\\\0b\0");
     }
 }

@@ -52,40 +52,25 @@ pub fn run<S: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = S>) -> St
 /// # Panics
 /// When it fails, with all that it said.
 pub fn succeed(command: &mut Command) -> Output {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?} ended with {}\n{}",
-        output.status,
-        said(&output)
-    );
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?} ended with {}\n{}", output.status, said(&output));
     output
 }
 
 /// What a program said, both streams.
 pub fn said(output: &Output) -> String {
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     format!("{out}{err}")
 }
 
 fn package_of(name: &str) -> Option<&'static str> {
-    PACKAGES
-        .iter()
-        .find(|(_, tools)| tools.contains(&name))
-        .map(|(package, _)| *package)
+    PACKAGES.iter().find(|(_, tools)| tools.contains(&name)).map(|(package, _)| *package)
 }
 
 fn is_installed(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin"].map(Into::into);
-    std::env::split_paths(&path)
-        .chain(system)
-        .any(|dir| Path::new(&dir).join(name).is_file())
+    std::env::split_paths(&path).chain(system).any(|dir| Path::new(&dir).join(name).is_file())
 }
 
 #[cfg(test)]
@@ -97,10 +82,7 @@ mod tests {
         assert_eq!(package_of("fls"), Some("sleuthkit"));
         let panic = std::panic::catch_unwind(|| tool("no-such-tool-anywhere")).unwrap_err();
         let text = panic.downcast_ref::<String>().unwrap();
-        assert!(
-            text.contains("no-such-tool-anywhere is missing: apt-get install"),
-            "{text}"
-        );
+        assert!(text.contains("no-such-tool-anywhere is missing: apt-get install"), "{text}");
     }
 
     #[test]

@@ -81,12 +81,7 @@ pub fn node(path: &Path) -> io::Result<Node> {
     } else {
         NodeKind::File
     };
-    Ok(Node {
-        kind,
-        size: meta.len(),
-        inode: meta.ino(),
-        links: meta.nlink(),
-    })
+    Ok(Node { kind, size: meta.len(), inode: meta.ino(), links: meta.nlink() })
 }
 
 /// SHA-256 of a file, in hexadecimal, read in pieces of 64 KiB.
@@ -147,7 +142,7 @@ pub fn xattr_names(path: &Path) -> Vec<String> {
 
 /// The ranges of bytes, half open, that `user.undelfs.overwritten` of `path` declares; none where it is absent.
 ///
-/// The attribute holds `START-END` pairs with commas between: decimal, in bytes, `END` not included.
+/// The attribute holds `FIRST-LAST` pairs with commas between: decimal, in bytes, `LAST` included.
 ///
 /// # Panics
 /// When it holds anything else.
@@ -157,19 +152,13 @@ pub fn overwritten(path: &Path) -> Vec<std::ops::Range<u64>> {
 }
 
 fn ranges(text: &str) -> Vec<std::ops::Range<u64>> {
-    let number = |digits: &str| {
-        digits
-            .trim()
-            .parse::<u64>()
-            .unwrap_or_else(|error| panic!("{text:?}: {error}"))
-    };
+    let number =
+        |digits: &str| digits.trim().parse::<u64>().unwrap_or_else(|error| panic!("{text:?}: {error}"));
     text.split(',')
         .filter(|pair| !pair.trim().is_empty())
         .map(|pair| {
-            let (start, end) = pair
-                .split_once('-')
-                .unwrap_or_else(|| panic!("no range in {text:?}"));
-            let range = number(start)..number(end);
+            let (start, end) = pair.split_once('-').unwrap_or_else(|| panic!("no range in {text:?}"));
+            let range = number(start)..number(end) + 1;
             assert!(range.start < range.end, "an empty range in {text:?}");
             range
         })
@@ -181,10 +170,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_half_open_pairs_with_commas_between() {
+    fn ranges_are_pairs_of_first_and_last_byte_with_commas_between() {
         assert_eq!(ranges(""), []);
-        assert_eq!(ranges("0-4096,8192-12288"), [0..4096, 8192..12288]);
-        assert!(std::panic::catch_unwind(|| ranges("5-5")).is_err());
+        assert_eq!(ranges("0-4095,8192-12287"), [0..4096, 8192..12288]);
+        assert!(std::panic::catch_unwind(|| ranges("5-4")).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use undelfs_tests::{
     guard,
     manifest::Name,
     names,
-    ntfs3g::Volume,
+    ntfs3g::{self, Volume},
     overwrite,
     plan::CROWD,
     program::Tree,
@@ -17,16 +17,10 @@ use undelfs_tests::{
 fn check_deleted(recipe: &Recipe) {
     let dir = guard::scratch();
     let Made { image, manifest } = recipe.make(dir.path());
-    let what = format!(
-        "seed {} clusters {} sectors {}",
-        recipe.seed, recipe.cluster, recipe.sector
-    );
+    let what = format!("seed {} clusters {} sectors {}", recipe.seed, recipe.cluster, recipe.sector);
 
     let tree = Tree::mount(&image, &[]);
-    check::assert_none(
-        &what,
-        &check::content(tree.root(), manifest.deleted(), Names::AnyDeleted),
-    );
+    check::assert_none(&what, &check::content(tree.root(), manifest.deleted(), Names::AnyDeleted));
     check::assert_none(&what, &check::only_deleted(&walk::walk(tree.root()), &manifest));
     tree.unmount();
 
@@ -48,20 +42,8 @@ fn every_stream_is_byte_exact_on_clusters_of_one_sector() {
 
 #[test]
 fn every_stream_is_byte_exact_on_clusters_of_1_and_2_kib() {
-    check_deleted(
-        &Recipe {
-            files: 300,
-            ..Recipe::new(104)
-        }
-        .clusters_of(1024),
-    );
-    check_deleted(
-        &Recipe {
-            files: 300,
-            ..Recipe::new(105)
-        }
-        .clusters_of(2048),
-    );
+    check_deleted(&Recipe { files: 300, ..Recipe::new(104) }.clusters_of(1024));
+    check_deleted(&Recipe { files: 300, ..Recipe::new(105) }.clusters_of(2048));
 }
 
 #[test]
@@ -71,53 +53,29 @@ fn every_stream_is_byte_exact_on_clusters_of_64_kib() {
 
 #[test]
 fn every_stream_is_byte_exact_on_clusters_of_2_mib_the_largest() {
-    check_deleted(
-        &Recipe {
-            files: 200,
-            ..Recipe::new(107)
-        }
-        .clusters_of(2 << 20),
-    );
+    check_deleted(&Recipe { files: 200, ..Recipe::new(107) }.clusters_of(2 << 20));
 }
 
 #[test]
 fn every_stream_is_byte_exact_on_4096_byte_sectors_with_4_kib_records() {
-    check_deleted(&Recipe {
-        sector: 4096,
-        ..Recipe::new(108)
-    });
+    check_deleted(&Recipe { sector: 4096, ..Recipe::new(108) });
 }
 
 #[test]
 fn a_large_directory_shows_every_deleted_file_once() {
     let dir = guard::scratch();
-    let Made { image, manifest } = Recipe {
-        files: 60,
-        crowd: 5000,
-        ..Recipe::new(109)
-    }
-    .make(dir.path());
+    let Made { image, manifest } = Recipe { files: 60, crowd: 5000, ..Recipe::new(109) }.make(dir.path());
     let tree = Tree::mount(&image, &[]);
     let shown = std::fs::read_dir(tree.join(CROWD)).unwrap().count();
-    let deleted = manifest
-        .deleted()
-        .filter(|file| file.path().starts_with(CROWD))
-        .count();
+    let deleted = manifest.deleted().filter(|file| file.path().starts_with(CROWD)).count();
     assert_eq!(shown, deleted);
-    check::assert_none(
-        "crowd",
-        &check::content(tree.root(), manifest.deleted(), Names::AnyDeleted),
-    );
+    check::assert_none("crowd", &check::content(tree.root(), manifest.deleted(), Names::AnyDeleted));
 }
 
 #[test]
 fn names_of_255_utf16_units_survive() {
     let dir = guard::scratch();
-    let Made { image, .. } = Recipe {
-        files: 30,
-        ..Recipe::new(110)
-    }
-    .make(dir.path());
+    let Made { image, .. } = Recipe { files: 30, ..Recipe::new(110) }.make(dir.path());
     let volume = Volume::write(&image);
     for name in names::longest() {
         std::fs::write(volume.root().join(&name), &name).unwrap();
@@ -164,19 +122,14 @@ fn of_several_files_with_one_path_the_newest_keeps_the_name_and_the_others_get_t
         .filter(|(name, _)| name.starts_with("again"))
         .collect();
     for (name, _) in &texts {
-        let older = name
-            .strip_prefix("again (record ")
-            .and_then(|rest| rest.strip_suffix(").txt"));
+        let older = name.strip_prefix("again (record ").and_then(|rest| rest.strip_suffix(").txt"));
         assert!(
             name == "again.txt" || older.is_some_and(|number| number.parse::<u32>().is_ok()),
             "{texts:?}"
         );
     }
     assert_eq!(texts.len(), 3, "{texts:?}");
-    assert!(
-        texts.contains(&("again.txt".to_owned(), "round 3".to_owned())),
-        "{texts:?}"
-    );
+    assert!(texts.contains(&("again.txt".to_owned(), "round 3".to_owned())), "{texts:?}");
 }
 
 #[test]
@@ -184,26 +137,16 @@ fn a_deleted_file_whose_folder_record_was_used_again_is_an_orphan_and_not_in_the
     let dir = guard::scratch();
     let Made { image, manifest } = overwrite::reused_folder(&dir.path().join("orphans.img"), 7);
     let tree = Tree::mount(&image, &["--view", "all"]);
-    let found: Vec<String> = walk::walk(&tree.join("Found"))
-        .keys()
-        .map(|path| path.to_string_lossy().into_owned())
-        .collect();
+    let found: Vec<String> =
+        walk::walk(&tree.join("Found")).keys().map(|path| path.to_string_lossy().into_owned()).collect();
     assert_eq!(found, ["alive.txt"]);
 
     let orphans = walk::walk(&tree.join(walk::ORPHANS));
     for file in manifest.deleted() {
         let name = file.path().file_name().unwrap();
-        let places: Vec<_> = orphans
-            .keys()
-            .filter(|path| path.file_name() == Some(name))
-            .collect();
-        let [place] = places[..] else {
-            panic!("{name:?}: {places:?} in {orphans:?}")
-        };
-        assert_eq!(
-            walk::hash(&tree.join(walk::ORPHANS).join(place)).unwrap(),
-            file.content().sha256()
-        );
+        let places: Vec<_> = orphans.keys().filter(|path| path.file_name() == Some(name)).collect();
+        let [place] = places[..] else { panic!("{name:?}: {places:?} in {orphans:?}") };
+        assert_eq!(walk::hash(&tree.join(walk::ORPHANS).join(place)).unwrap(), file.content().sha256());
     }
     // All of them stood in one folder, so they still do.
     let parents: std::collections::BTreeSet<_> = orphans
@@ -217,24 +160,13 @@ fn a_deleted_file_whose_folder_record_was_used_again_is_an_orphan_and_not_in_the
 #[test]
 fn the_names_of_one_hard_linked_file_share_an_inode() {
     let dir = guard::scratch();
-    let Made { image, manifest } = Recipe {
-        files: 200,
-        ..Recipe::new(111)
-    }
-    .make(dir.path());
+    let Made { image, manifest } = Recipe { files: 200, ..Recipe::new(111) }.make(dir.path());
     let tree = Tree::mount(&image, &["--view", "all"]);
     let live = |name: &&Name| !name.removed;
     let mut seen = 0;
-    for file in manifest
-        .live()
-        .filter(|file| file.names.iter().filter(live).count() > 1)
-    {
-        let nodes: Vec<_> = file
-            .names
-            .iter()
-            .filter(live)
-            .map(|name| walk::node(&tree.join(&name.path)).unwrap())
-            .collect();
+    for file in manifest.live().filter(|file| file.names.iter().filter(live).count() > 1) {
+        let nodes: Vec<_> =
+            file.names.iter().filter(live).map(|name| walk::node(&tree.join(&name.path)).unwrap()).collect();
         assert!(nodes.iter().all(|node| node.inode == nodes[0].inode), "{nodes:?}");
         assert_eq!(nodes[0].links, nodes.len() as u64, "{:?}", file.names);
         seen += 1;
@@ -245,11 +177,7 @@ fn the_names_of_one_hard_linked_file_share_an_inode() {
 #[test]
 fn inode_numbers_are_the_same_in_every_mount_of_an_image() {
     let dir = guard::scratch();
-    let Made { image, .. } = Recipe {
-        files: 200,
-        ..Recipe::new(112)
-    }
-    .make(dir.path());
+    let Made { image, .. } = Recipe { files: 200, ..Recipe::new(112) }.make(dir.path());
     let inodes = || {
         let tree = Tree::mount(&image, &[]);
         let nodes = walk::walk(tree.root());
@@ -257,4 +185,23 @@ fn inode_numbers_are_the_same_in_every_mount_of_an_image() {
         nodes
     };
     assert_eq!(inodes(), inodes());
+}
+
+#[test]
+fn without_orphans_there_is_no_folder_for_them() {
+    let dir = guard::scratch();
+    let image = dir.path().join("one.img");
+    let (size, cluster, sector) = (16 << 20, 4096, 512);
+    ntfs3g::format(&image, &ntfs3g::Format { size, cluster, sector, label: "One".into() });
+    for delete in [false, true] {
+        let volume = Volume::write(&image);
+        match delete {
+            false => std::fs::write(volume.root().join("one.txt"), "one").unwrap(),
+            true => std::fs::remove_file(volume.root().join("one.txt")).unwrap(),
+        }
+        volume.unmount();
+    }
+    let tree = Tree::mount(&image, &[]);
+    let shown: Vec<_> = walk::walk(tree.root()).into_keys().collect();
+    assert_eq!(shown, [std::path::PathBuf::from("one.txt")]);
 }

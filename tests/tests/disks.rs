@@ -17,24 +17,12 @@ use undelfs_tests::{
 };
 
 fn volume(dir: &Path, seed: u64, sector: u32) -> Made {
-    Recipe {
-        size: 128 << 20,
-        files: 60,
-        sector,
-        ..Recipe::new(seed)
-    }
-    .make(dir)
+    Recipe { size: 128 << 20, files: 60, sector, ..Recipe::new(seed) }.make(dir)
 }
 
 fn content(tree: &Tree, manifest: &Manifest) {
-    check::assert_none(
-        "deleted",
-        &check::content(tree.root(), manifest.deleted(), Names::AnyDeleted),
-    );
-    check::assert_none(
-        "deleted",
-        &check::only_deleted(&walk::walk(tree.root()), manifest),
-    );
+    check::assert_none("deleted", &check::content(tree.root(), manifest.deleted(), Names::AnyDeleted));
+    check::assert_none("deleted", &check::only_deleted(&walk::walk(tree.root()), manifest));
 }
 
 /// A disk of three volumes, made by `make` from their images.
@@ -62,10 +50,7 @@ fn check_disk(source: &Path, manifests: &[Manifest]) {
     for (number, (folder, manifest)) in (1..).zip(folders.iter().zip(manifests)) {
         assert!(folder.starts_with(&format!("{number}-")), "{folders:?}");
         let manifest = manifest.clone().under(folder);
-        check::assert_none(
-            folder,
-            &check::content(tree.root(), manifest.deleted(), Names::AnyDeleted),
-        );
+        check::assert_none(folder, &check::content(tree.root(), manifest.deleted(), Names::AnyDeleted));
     }
     tree.unmount();
     for (number, manifest) in (1..).zip(manifests) {
@@ -89,11 +74,7 @@ fn a_gpt_whose_first_header_is_destroyed_is_read_from_its_backup() {
     check_disk(&disk.image, &manifests);
     let output = undelfs(["volumes".as_ref(), disk.image.as_os_str()]);
     assert!(output.status.success());
-    assert!(
-        tools::said(&output).to_lowercase().contains("backup"),
-        "{}",
-        tools::said(&output)
-    );
+    assert!(tools::said(&output).to_lowercase().contains("backup"), "{}", tools::said(&output));
 }
 
 #[test]
@@ -123,12 +104,7 @@ fn volumes_lists_number_start_size_file_system_and_name() {
             .lines()
             .find(|line| line.split_whitespace().next() == Some(&format!("{number}")))
             .unwrap_or_else(|| panic!("no volume {number} in\n{text}"));
-        for part in [
-            start.to_string(),
-            sectors.to_string(),
-            "NTFS".into(),
-            format!("Part {number}"),
-        ] {
+        for part in [start.to_string(), sectors.to_string(), "NTFS".into(), format!("Part {number}")] {
             assert!(line.contains(&part), "no {part} in {line}");
         }
     }
@@ -179,38 +155,21 @@ fn a_volume_that_no_table_names_is_found_by_its_first_or_its_last_sector() {
     file.write_all_at(&[0; 34 * 512], 0).unwrap();
     file.write_all_at(&[0; 33 * 512], size - 33 * 512).unwrap();
 
-    content(
-        &Tree::mount(&disk.image, &["--start-sector", &start.to_string()]),
-        &manifests[1],
-    );
+    content(&Tree::mount(&disk.image, &["--start-sector", &start.to_string()]), &manifests[1]);
     let first = start.to_string();
-    content(
-        &Tree::mount(&disk.image, &["--boot-sector", &first]),
-        &manifests[1],
-    );
+    content(&Tree::mount(&disk.image, &["--boot-sector", &first]), &manifests[1]);
     let last = (start + sectors - 1).to_string();
-    content(
-        &Tree::mount(&disk.image, &["--boot-sector", &last]),
-        &manifests[1],
-    );
+    content(&Tree::mount(&disk.image, &["--boot-sector", &last]), &manifests[1]);
 
     // With the first boot sector gone too, the backup at the volume's end serves.
     file.write_all_at(&[0; 512], start * 512).unwrap();
-    content(
-        &Tree::mount(&disk.image, &["--start-sector", &first, "--boot-sector", &last]),
-        &manifests[1],
-    );
+    content(&Tree::mount(&disk.image, &["--start-sector", &first, "--boot-sector", &last]), &manifests[1]);
 }
 
 #[test]
 fn a_bare_volume_whose_boot_sector_is_destroyed_is_read_by_its_backup() {
     let dir = guard::scratch();
     let Made { image, manifest } = volume(dir.path(), 913, 512);
-    fs::File::options()
-        .write(true)
-        .open(&image)
-        .unwrap()
-        .write_all_at(&[0; 512], 0)
-        .unwrap();
+    fs::File::options().write(true).open(&image).unwrap().write_all_at(&[0; 512], 0).unwrap();
     content(&Tree::mount(&image, &[]), &manifest);
 }

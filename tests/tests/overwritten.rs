@@ -16,11 +16,7 @@ const CLUSTER: u64 = 4096;
 
 /// A small volume, most of which is written again after the deletion. With `deleted` those later files are gone too.
 fn worn(dir: &std::path::Path, seed: u64, deleted: bool) -> Made {
-    let mut made = Recipe {
-        size: 160 << 20,
-        ..Recipe::new(seed)
-    }
-    .make(dir);
+    let mut made = Recipe { size: 160 << 20, fragments: false, ..Recipe::new(seed) }.make(dir);
     overwrite::write_over(&mut made, seed, 24, 4 << 20, deleted);
     made
 }
@@ -28,8 +24,7 @@ fn worn(dir: &std::path::Path, seed: u64, deleted: bool) -> Made {
 /// Deleted files of the recipe itself that can be told apart and are shown under their own path.
 fn shown<'a>(tree: &Tree, made: &'a Made) -> Vec<(PathBuf, &'a File)> {
     made.manifest
-        .deleted()
-        .filter(|file| file.link.is_none() && file.names.len() == 1)
+        .known()
         .filter(|file| file.content().fill == Fill::Tagged && !file.path().starts_with(overwrite::AFTER))
         .map(|file| (tree.join(file.path()), file))
         .filter(|(path, file)| fs::metadata(path).is_ok_and(|meta| meta.len() == file.content().len as u64))
@@ -49,12 +44,7 @@ fn check_zeros(tree: &Tree, made: &Made) -> usize {
         declared += usize::from(!ranges.is_empty());
         for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
             let right = if inside(at as u64, &ranges) { 0 } else { *expected };
-            assert_eq!(
-                *found,
-                right,
-                "byte {at} of {}, declared {ranges:?}",
-                path.display()
-            );
+            assert_eq!(*found, right, "byte {at} of {}, declared {ranges:?}", path.display());
         }
         for range in &ranges {
             let end = file.content().len as u64;
@@ -68,10 +58,7 @@ fn check_zeros(tree: &Tree, made: &Made) -> usize {
         let all =
             ranges.iter().map(|range| range.end - range.start).sum::<u64>() == file.content().len as u64;
         if !ranges.is_empty() {
-            assert!(
-                confidence == "lost" || (confidence == "partial" && !all),
-                "{confidence} {ranges:?}"
-            );
+            assert!(confidence == "lost" || (confidence == "partial" && !all), "{confidence} {ranges:?}");
         }
     }
     declared
@@ -83,17 +70,10 @@ fn clusters_that_live_files_took_are_declared_and_read_as_zeros() {
     let made = worn(dir.path(), 401, false);
     let tree = Tree::mount(&made.image, &[]);
     let declared = check_zeros(&tree, &made);
-    assert!(
-        declared > 10,
-        "only {declared} files were overwritten: the image proves nothing"
-    );
+    assert!(declared > 10, "only {declared} files were overwritten: the image proves nothing");
     let counted: u64 = shown(&tree, &made)
         .iter()
-        .map(|(path, _)| {
-            walk::xattr_text(path, "user.undelfs.clusters_in_use")
-                .parse::<u64>()
-                .unwrap()
-        })
+        .map(|(path, _)| walk::xattr_text(path, "user.undelfs.clusters_in_use").parse::<u64>().unwrap())
         .sum();
     assert!(counted > 10, "{counted}");
 }
@@ -104,23 +84,11 @@ fn clusters_that_a_file_deleted_later_had_taken_are_declared_and_read_as_zeros()
     let made = worn(dir.path(), 402, true);
     let tree = Tree::mount(&made.image, &[]);
     let declared = check_zeros(&tree, &made);
-    assert!(
-        declared > 10,
-        "only {declared} files were overwritten: the image proves nothing"
-    );
+    assert!(declared > 10, "only {declared} files were overwritten: the image proves nothing");
     // The later files are deleted too, and whole.
-    for file in made
-        .manifest
-        .deleted()
-        .filter(|file| file.path().starts_with(overwrite::AFTER))
-    {
+    for file in made.manifest.deleted().filter(|file| file.path().starts_with(overwrite::AFTER)) {
         let path = tree.join(file.path());
-        assert_eq!(
-            walk::hash(&path).unwrap(),
-            file.content().sha256(),
-            "{}",
-            path.display()
-        );
+        assert_eq!(walk::hash(&path).unwrap(), file.content().sha256(), "{}", path.display());
         assert_eq!(walk::overwritten(&path), [], "{}", path.display());
     }
 }
@@ -135,13 +103,7 @@ fn the_raw_mode_returns_what_is_there_now_and_the_error_mode_refuses_it() {
         let ranges = walk::overwritten(&path);
         let (found, expected) = (fs::read(&path).unwrap(), file.content().bytes());
         let differs = |at: &usize| found[*at] != expected[*at];
-        assert!(
-            (0..found.len())
-                .filter(differs)
-                .all(|at| inside(at as u64, &ranges)),
-            "{}",
-            path.display()
-        );
+        assert!((0..found.len()).filter(differs).all(|at| inside(at as u64, &ranges)), "{}", path.display());
         foreign += usize::from((0..found.len()).any(|at| differs(&at)));
     }
     assert!(foreign > 10, "{foreign}");
@@ -155,11 +117,7 @@ fn the_raw_mode_returns_what_is_there_now_and_the_error_mode_refuses_it() {
             let at = number as u64 * CLUSTER;
             let mut buffer = vec![0; cluster.len()];
             match open.read_exact_at(&mut buffer, at) {
-                Ok(()) => assert!(
-                    !inside(at, &ranges) && buffer == cluster,
-                    "{} at {at}",
-                    path.display()
-                ),
+                Ok(()) => assert!(!inside(at, &ranges) && buffer == cluster, "{} at {at}", path.display()),
                 Err(error) => {
                     assert_eq!(error.raw_os_error(), Some(5));
                     assert!(inside(at, &ranges), "{} at {at}", path.display());
@@ -186,10 +144,7 @@ fn no_tag_of_a_later_file_shows_in_any_deleted_file() {
             continue;
         }
         let bytes = fs::read(tree.join(&path)).unwrap();
-        for sector in bytes
-            .chunks(512)
-            .filter(|sector| sector.first() == Some(&b'<') && sector.len() > 18)
-        {
+        for sector in bytes.chunks(512).filter(|sector| sector.first() == Some(&b'<') && sector.len() > 18) {
             let tag = String::from_utf8_lossy(&sector[..18]).into_owned();
             assert!(!later.contains(&tag), "{} shows {tag}", path.display());
         }

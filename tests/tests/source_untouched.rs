@@ -25,11 +25,7 @@ fn read_everything(root: &Path) {
 #[test]
 fn the_image_has_the_same_hash_and_times_after_everything() {
     let dir = guard::scratch();
-    let Made { image, .. } = Recipe {
-        files: 200,
-        ..Recipe::new(501)
-    }
-    .make(dir.path());
+    let Made { image, .. } = Recipe { files: 200, ..Recipe::new(501) }.make(dir.path());
     let state = || {
         let meta = fs::metadata(&image).unwrap();
         (
@@ -48,21 +44,12 @@ fn the_image_has_the_same_hash_and_times_after_everything() {
         read_everything(tree.root());
         tree.unmount();
     }
-    for args in [
-        vec!["volumes", path],
-        vec!["scan", path],
-        vec!["scan", path, "--format", "csv"],
-    ] {
+    for args in [vec!["volumes", path], vec!["scan", path], vec!["scan", path, "--format", "csv"]] {
         assert!(program::undelfs(&args).status.success(), "{args:?}");
     }
     let copy = dir.path().join("restored");
     fs::create_dir(&copy).unwrap();
-    let output = program::undelfs([
-        "restore".as_ref(),
-        image.as_os_str(),
-        "/".as_ref(),
-        copy.as_os_str(),
-    ]);
+    let output = program::undelfs(["restore".as_ref(), image.as_os_str(), "/".as_ref(), copy.as_os_str()]);
     assert!(output.status.success(), "{}", tools::said(&output));
     assert_eq!(state(), before);
 }
@@ -73,56 +60,28 @@ fn opens_of(source: &Path, dir: &Path) -> Vec<String> {
     let mount = guard::scratch();
     let mut command = tools::tool("strace");
     command
-        .args([
-            "-f",
-            "-qq",
-            "-s",
-            "4096",
-            "-e",
-            "trace=open,openat,openat2,creat,truncate,unlink,rename",
-        ])
+        .args(["-f", "-qq", "-s", "4096", "-e", "trace=open,openat,openat2,creat,truncate,unlink,rename"])
         .arg("-o");
-    command
-        .arg(&trace)
-        .arg(program::path())
-        .args(["mount", "-f"])
-        .arg(source)
-        .arg(mount.path());
+    command.arg(&trace).arg(program::path()).args(["mount", "-f"]).arg(source).arg(mount.path());
     let mounted = Mounted::serve(&mut command, mount.path());
     read_everything(mount.path());
     mounted.unmount();
     let name = source.to_str().unwrap();
     let lines = fs::read_to_string(&trace).unwrap();
-    lines
-        .lines()
-        .filter(|line| line.contains(&format!("\"{name}\"")))
-        .map(str::to_owned)
-        .collect()
+    lines.lines().filter(|line| line.contains(&format!("\"{name}\""))).map(str::to_owned).collect()
 }
 
 #[test]
 fn strace_shows_no_open_for_writing_of_an_image_or_a_device() {
     let dir = guard::scratch();
-    let Made { image, .. } = Recipe {
-        files: 60,
-        ..Recipe::new(502)
-    }
-    .make(dir.path());
+    let Made { image, .. } = Recipe { files: 60, ..Recipe::new(502) }.make(dir.path());
     let device = Loop::attach(&image, 512);
     for source in [&image, device.device()] {
         let opens = opens_of(source, dir.path());
         assert!(!opens.is_empty(), "{} was never opened", source.display());
         for line in opens {
             assert!(line.contains("O_RDONLY"), "{line}");
-            for flag in [
-                "O_RDWR",
-                "O_WRONLY",
-                "O_CREAT",
-                "O_TRUNC",
-                "truncate(",
-                "unlink(",
-                "rename(",
-            ] {
+            for flag in ["O_RDWR", "O_WRONLY", "O_CREAT", "O_TRUNC", "truncate(", "unlink(", "rename("] {
                 assert!(!line.contains(flag), "{line}");
             }
         }
@@ -132,11 +91,7 @@ fn strace_shows_no_open_for_writing_of_an_image_or_a_device() {
 #[test]
 fn an_image_that_nobody_may_write_mounts_as_well() {
     let dir = guard::scratch();
-    let Made { image, .. } = Recipe {
-        files: 60,
-        ..Recipe::new(503)
-    }
-    .make(dir.path());
+    let Made { image, .. } = Recipe { files: 60, ..Recipe::new(503) }.make(dir.path());
     fs::set_permissions(&image, fs::Permissions::from_mode(0o444)).unwrap();
     read_everything(Tree::mount(&image, &[]).root());
 }

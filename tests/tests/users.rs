@@ -31,11 +31,7 @@ impl Stage {
     fn new(seed: u64) -> Self {
         let dir = guard::scratch();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let Made { image, .. } = Recipe {
-            files: 60,
-            ..Recipe::new(seed)
-        }
-        .make(dir.path());
+        let Made { image, .. } = Recipe { files: 60, ..Recipe::new(seed) }.make(dir.path());
         fs::set_permissions(&image, fs::Permissions::from_mode(0o644)).unwrap();
         fs::copy(program::path(), dir.path().join("undelfs")).unwrap();
         let at = dir.path().join("mount");
@@ -71,11 +67,7 @@ fn can_list(user: u32, dir: &Path) -> bool {
 #[test]
 fn an_ordinary_user_mounts_reads_and_unmounts() {
     let stage = Stage::new(801);
-    let output = as_user(
-        NOBODY,
-        &stage.binary(),
-        &[Path::new("mount"), &stage.image, &stage.at],
-    );
+    let output = as_user(NOBODY, &stage.binary(), &[Path::new("mount"), &stage.image, &stage.at]);
     assert!(output.status.success(), "{}", tools::said(&output));
     let mounted = Mounted::new(&stage.at, None);
     let listing = as_user(NOBODY, Path::new("find"), &[&stage.at]);
@@ -115,19 +107,13 @@ fn under_sudo_the_tree_belongs_to_the_user_who_called_it_and_to_nobody_else() {
 #[test]
 fn allow_other_lets_every_user_read() {
     let stage = Stage::new(803);
-    let output = program::command()
-        .args(["mount", "--allow-other"])
-        .args([&stage.image, &stage.at])
-        .output()
-        .unwrap();
+    let output =
+        program::command().args(["mount", "--allow-other"]).args([&stage.image, &stage.at]).output().unwrap();
     assert!(output.status.success(), "{}", tools::said(&output));
     let _mounted = Mounted::new(&stage.at, None);
     assert!(can_list(NOBODY, &stage.at) && can_list(STRANGER, &stage.at));
-    let file = walk::walk(&stage.at)
-        .into_iter()
-        .find(|(_, node)| node.kind == walk::NodeKind::File)
-        .unwrap()
-        .0;
+    let file =
+        walk::walk(&stage.at).into_iter().find(|(_, node)| node.kind == walk::NodeKind::File).unwrap().0;
     let sum = as_user(STRANGER, Path::new("sha256sum"), &[&stage.at.join(file)]);
     assert!(sum.status.success(), "{}", tools::said(&sum));
 }
@@ -135,11 +121,7 @@ fn allow_other_lets_every_user_read() {
 #[test]
 fn without_allow_other_root_s_mount_is_root_s_alone() {
     let stage = Stage::new(804);
-    let output = program::command()
-        .arg("mount")
-        .args([&stage.image, &stage.at])
-        .output()
-        .unwrap();
+    let output = program::command().arg("mount").args([&stage.image, &stage.at]).output().unwrap();
     assert!(output.status.success(), "{}", tools::said(&output));
     let _mounted = Mounted::new(&stage.at, None);
     assert!(!can_list(NOBODY, &stage.at));
@@ -148,11 +130,8 @@ fn without_allow_other_root_s_mount_is_root_s_alone() {
 #[test]
 fn modes_are_read_only_for_files_and_directories() {
     let stage = Stage::new(805);
-    let output = program::command()
-        .args(["mount", "--allow-other"])
-        .args([&stage.image, &stage.at])
-        .output()
-        .unwrap();
+    let output =
+        program::command().args(["mount", "--allow-other"]).args([&stage.image, &stage.at]).output().unwrap();
     assert!(output.status.success(), "{}", tools::said(&output));
     let _mounted = Mounted::new(&stage.at, None);
     for (path, node) in walk::walk(&stage.at) {

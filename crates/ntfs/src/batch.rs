@@ -18,6 +18,8 @@ const SYSTEM: u32 = 0x4;
 const REPARSE_POINT: u32 = 0x400;
 /// Records that NTFS keeps for itself; the root directory is among them.
 const RESERVED_RECORDS: u32 = 16;
+/// Index of the owner that stands for all live files.
+const LIVE_OWNER: u32 = 0;
 /// Record of the root directory.
 pub(crate) const ROOT: u32 = 5;
 /// Record of the directory `$Extend`.
@@ -133,7 +135,7 @@ impl Batch {
                 },
                 first_link: links,
                 links: (self.extension_links.len() as u32).saturating_sub(links),
-                owner: owner.filter(|owner| *owner < owners).unwrap_or(u32::MAX),
+                owner: owner.filter(|owner| *owner < owners && *owner != LIVE_OWNER).unwrap_or(u32::MAX),
             });
             return;
         }

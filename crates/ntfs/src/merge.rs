@@ -15,6 +15,7 @@ use crate::{
 /// Makes one scan of the pieces, which are in the order of their records.
 pub(crate) fn merge(batches: Vec<Batch>) -> Result<(Scan, Extensions), Error> {
     let mut all = Parts::default();
+    all.reserve(&batches);
     for batch in batches {
         all.append(batch)?;
     }
@@ -58,6 +59,15 @@ fn count(len: usize) -> Result<u32, Error> {
 }
 
 impl Parts {
+    fn reserve(&mut self, batches: &[Batch]) {
+        let total = |len: fn(&Batch) -> usize| batches.iter().map(len).sum();
+        self.scan.files.reserve_exact(total(|batch| batch.files.len()));
+        self.scan.names.reserve_exact(total(|batch| batch.names.len()));
+        self.scan.claims.reserve_exact(total(|batch| batch.claims.len()));
+        self.scan.owners.reserve_exact(total(|batch| batch.owners.len()));
+        self.raw_links.reserve_exact(total(|batch| batch.links.len()));
+    }
+
     fn append(&mut self, batch: Batch) -> Result<(), Error> {
         let scan = &mut self.scan;
         let names = count(scan.names.len().saturating_add(batch.names.len()))
@@ -123,7 +133,7 @@ impl Parts {
     /// Owners come with the number of their record: makes it the index of their file.
     fn resolve_owners(&mut self) {
         let mut files = self.scan.files.iter().enumerate().peekable();
-        for owner in &mut self.scan.owners {
+        for owner in self.scan.owners.iter_mut().filter(|owner| !owner.live) {
             while files.next_if(|(_, file)| file.record < owner.file).is_some() {}
             owner.file = match files.peek() {
                 Some((index, file)) if file.record == owner.file => *index as u32,

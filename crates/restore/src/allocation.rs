@@ -16,7 +16,44 @@ const PAGE_CLUSTERS: u64 = (PAGE as u64) * 8;
 /// Pages that are held: 16 MiB, the whole bitmap of a volume of 512 GiB with 4 KiB clusters.
 const PAGES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 
-type Page = Arc<[u64]>;
+/// Words of a page whose clusters are counted together.
+const BLOCK: usize = 8;
+
+/// A part of the bitmap.
+struct Page {
+    words: Vec<u64>,
+    /// Clusters in use before each block of words.
+    before: Vec<u32>,
+    /// Clusters of which the bitmap cannot be read.
+    unreadable: u64,
+}
+
+impl Page {
+    fn new(words: Vec<u64>, unreadable: u64) -> Self {
+        let mut total = 0;
+        let mut before = Vec::with_capacity(words.len() / BLOCK + 2);
+        before.push(0);
+        for block in words.chunks(BLOCK) {
+            total += ones(block);
+            before.push(total);
+        }
+        Self { words, before, unreadable }
+    }
+
+    /// Clusters in use among the first `clusters` of the page.
+    fn used_before(&self, clusters: u64) -> u64 {
+        let (word, rest) = ((clusters / 64) as usize, clusters % 64);
+        let block = word / BLOCK;
+        let before = self.before.get(block).copied().unwrap_or(0);
+        let full = self.words.get(block * BLOCK..word).map_or(0, ones);
+        let last = self.words.get(word).map_or(0, |word| (word & ((1 << rest) - 1)).count_ones());
+        u64::from(before + full + last)
+    }
+}
+
+fn ones(words: &[u64]) -> u32 {
+    words.iter().map(|word| word.count_ones()).sum()
+}
 
 /// A volume's allocation bitmap, read in pages.
 pub(crate) struct Allocation {
@@ -24,7 +61,7 @@ pub(crate) struct Allocation {
     clusters: u64,
     /// Clusters in use before each page.
     before: Vec<u64>,
-    pages: Mutex<LruCache<u64, Page>>,
+    pages: Mutex<LruCache<u64, Arc<Page>>>,
     /// Clusters of which the bitmap cannot be read; they count as free.
     unreadable: u64,
 }
@@ -41,11 +78,11 @@ impl Allocation {
         };
         let mut total = 0;
         for number in 0..clusters.div_ceil(PAGE_CLUSTERS) {
-            let (page, unreadable) = all.read(number);
-            total += page.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+            let page = all.read(number);
+            total += page.used_before(PAGE_CLUSTERS);
             all.before.push(total);
-            all.unreadable += unreadable;
-            all.keep(number, &page);
+            all.unreadable += page.unreadable;
+            all.keep(number, page);
         }
         all
     }
@@ -56,7 +93,7 @@ impl Allocation {
     }
 
     /// Reads a page. Clusters beyond the volume's end, and those that cannot be read, are free in it.
-    fn read(&self, number: u64) -> (Page, u64) {
+    fn read(&self, number: u64) -> Arc<Page> {
         let first = number * PAGE_CLUSTERS;
         let clusters = (self.clusters - first.min(self.clusters)).min(PAGE_CLUSTERS);
         let mut bytes = vec![0; usize::try_from(clusters.div_ceil(64)).unwrap_or(0) * 8];
@@ -75,59 +112,40 @@ impl Allocation {
         if let (Some(last), rest @ 1..) = (words.last_mut(), clusters % 64) {
             *last &= (1 << rest) - 1;
         }
-        (words.into(), unreadable)
+        Arc::new(Page::new(words, unreadable))
     }
 
-    fn keep(&self, number: u64, page: &Page) {
-        self.pages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .put(number, page.clone());
+    fn keep(&self, number: u64, page: Arc<Page>) {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).put(number, page);
     }
 
-    fn page(&self, number: u64) -> Page {
-        let held = self
-            .pages
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&number)
-            .cloned();
+    fn page(&self, number: u64) -> Arc<Page> {
+        let held = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&number).cloned();
         held.unwrap_or_else(|| {
-            let (page, _) = self.read(number);
-            self.keep(number, &page);
+            let page = self.read(number);
+            self.keep(number, page.clone());
             page
         })
     }
 
     /// How many of the clusters are in use.
     pub(crate) fn count(&self, clusters: Range<u64>) -> u64 {
-        self.used_before(clusters.end)
-            .saturating_sub(self.used_before(clusters.start))
+        let (start, end) = (clusters.start.min(self.clusters), clusters.end.min(self.clusters));
+        if start / PAGE_CLUSTERS == end / PAGE_CLUSTERS {
+            let page = self.page(start / PAGE_CLUSTERS);
+            let within = |cluster: u64| page.used_before(cluster % PAGE_CLUSTERS);
+            return within(end).saturating_sub(within(start));
+        }
+        self.used_before(end).saturating_sub(self.used_before(start))
     }
 
     fn used_before(&self, cluster: u64) -> u64 {
-        let cluster = cluster.min(self.clusters);
         let number = cluster / PAGE_CLUSTERS;
-        let before = usize::try_from(number)
-            .ok()
-            .and_then(|n| self.before.get(n))
-            .copied()
-            .unwrap_or(0);
-        let within = cluster % PAGE_CLUSTERS;
-        if within == 0 {
-            return before;
+        let before = usize::try_from(number).ok().and_then(|n| self.before.get(n)).copied().unwrap_or(0);
+        match cluster % PAGE_CLUSTERS {
+            0 => before,
+            within => before + self.page(number).used_before(within),
         }
-        let page = self.page(number);
-        let (full, rest) = ((within / 64) as usize, within % 64);
-        let words = page
-            .get(..full)
-            .unwrap_or_default()
-            .iter()
-            .map(|word| u64::from(word.count_ones()));
-        let last = page
-            .get(full)
-            .map_or(0, |word| (word & ((1 << rest) - 1)).count_ones());
-        before + words.sum::<u64>() + u64::from(last)
     }
 
     /// Calls `each` with every range of clusters in use among `clusters`, ascending. Ranges that touch may come
@@ -135,7 +153,7 @@ impl Allocation {
     pub(crate) fn used(&self, clusters: Range<u64>, mut each: impl FnMut(Range<u64>)) {
         let end = clusters.end.min(self.clusters);
         let mut at = clusters.start;
-        let mut held: Option<(u64, Page)> = None;
+        let mut held: Option<(u64, Arc<Page>)> = None;
         while at < end {
             let number = at / PAGE_CLUSTERS;
             let page = match &held {
@@ -146,7 +164,7 @@ impl Allocation {
                     page
                 }
             };
-            let word = page.get((at % PAGE_CLUSTERS / 64) as usize).copied().unwrap_or(0) >> (at % 64);
+            let word = page.words.get((at % PAGE_CLUSTERS / 64) as usize).copied().unwrap_or(0) >> (at % 64);
             let left = (64 - at % 64).min(end - at);
             let free = u64::from(word.trailing_zeros()).min(left);
             if free > 0 {

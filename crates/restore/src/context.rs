@@ -1,12 +1,15 @@
 //! Restore contexts: an open volume, with its scan.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use lru::LruCache;
 use undelfs_ntfs::Ntfs;
 use undelfs_source::{ErrorKind, ReadAt, Source};
 use undelfs_volume::{
-    Disk, FileSystemKind, Volume,
+    Disk, Extent, FileSystemKind, Volume,
     filesystem::{Facts, FileFlags, FileSystem, LinkTarget, Want, Watch},
     lost_volume,
 };
@@ -26,7 +29,8 @@ type Streams = Arc<[Arc<StreamState>]>;
 
 /// An open volume of a locked source. Dropping the last context of a source closes it and releases the lock.
 pub struct Context {
-    source: Arc<Source>,
+    source: Arc<dyn ReadAt>,
+    source_path: PathBuf,
     entry: Volume,
     volume: Arc<dyn ReadAt>,
     file_system: Option<Box<dyn FileSystem>>,
@@ -52,23 +56,37 @@ impl Context {
         selection: &Selection,
         options: &Options,
     ) -> Result<Vec<Self>, Error> {
-        let bytes: Arc<dyn ReadAt> = source.clone();
-        let (entries, notes) = select(&bytes, selection, &source)?;
+        let path = source.path().to_owned();
+        Self::open_bytes(source, &path, selection, options)
+    }
+
+    /// As [`open_all`](Self::open_all), on any bytes; `path` is what they are called in messages.
+    ///
+    /// # Errors
+    /// As [`open_all`](Self::open_all).
+    pub fn open_bytes(
+        source: Arc<dyn ReadAt>,
+        path: &Path,
+        selection: &Selection,
+        options: &Options,
+    ) -> Result<Vec<Self>, Error> {
+        let (entries, notes) = select(&source, selection, path)?;
         let cache = Arc::new(ClusterCache::new(options.cache_bytes));
         let alone = entries.len() == 1;
         entries
             .into_iter()
             .map(|entry| {
-                let opened = open_file_system(&entry, &bytes);
+                let opened = open_file_system(&entry, &source);
                 let (file_system, closed) = match opened {
                     Ok(Some(file_system)) => (Some(file_system), None),
                     Ok(None) => (None, Some(unknown(&entry))),
                     Err(error) if alone => return Err(error),
                     Err(error) => (None, Some(error.to_string())),
                 };
-                let volume = Arc::new(entry.extent(bytes.clone()));
+                let volume = Arc::new(entry.extent(source.clone()));
                 Ok(Self {
                     source: source.clone(),
+                    source_path: path.to_owned(),
                     entry,
                     volume,
                     file_system,
@@ -123,9 +141,9 @@ impl Context {
             .map(String::as_str)
     }
 
-    /// The source.
-    pub fn source(&self) -> &Source {
-        &self.source
+    /// What the source is called.
+    pub fn source_path(&self) -> &Path {
+        &self.source_path
     }
 
     /// Where the volume is on its source.
@@ -133,8 +151,11 @@ impl Context {
         &self.entry
     }
 
-    pub(crate) fn bytes(&self) -> &Arc<dyn ReadAt> {
-        &self.volume
+    /// The volume's bytes, as far as the source has them.
+    pub(crate) fn bytes(&self) -> Extent {
+        let start = self.entry.start_sector.saturating_mul(u64::from(self.entry.sector_size));
+        let size = self.volume.size().min(self.source.size().saturating_sub(start));
+        Extent::new(self.volume.clone(), 0, size)
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -288,9 +309,9 @@ impl Context {
 
 /// The volumes that are asked for, and what the partition table has to say.
 fn select(
-    bytes: &Arc<dyn ReadAt>,
+    source: &Arc<dyn ReadAt>,
     selection: &Selection,
-    source: &Source,
+    path: &Path,
 ) -> Result<(Vec<Volume>, Vec<String>), Error> {
     let Selection {
         volume,
@@ -298,11 +319,11 @@ fn select(
         boot_sector,
     } = *selection;
     if start_sector.is_some() || boot_sector.is_some() {
-        let lost = lost_volume(bytes, start_sector, boot_sector, source.sector_size())?;
+        let lost = lost_volume(source, start_sector, boot_sector, source.sector_size())?;
         return Ok((vec![lost], Vec::new()));
     }
-    let Disk { volumes, notes, .. } = Disk::read(bytes.clone())?;
-    let path = source.path().display();
+    let Disk { volumes, notes, .. } = Disk::read(source.clone())?;
+    let path = path.display();
     if volumes.is_empty() {
         let notes = notes.join("; ");
         let reason = format!(

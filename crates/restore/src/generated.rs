@@ -4,7 +4,6 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use undelfs_source::ReadAt;
-use undelfs_volume::Extent;
 
 use crate::{
     Content, Context, Error,
@@ -78,7 +77,7 @@ impl Generated {
             .name(number)
             .ok_or_else(|| Error::not_found(b"generated file"))?;
         Ok(match name {
-            "volume.img" => Arc::new(Plain(self.volume())),
+            "volume.img" => Arc::new(Plain(self.context.bytes())),
             "status.json" => Arc::new(Plain(self.status()?)),
             "report.txt" => Arc::new(Plain(overview(&self.context).into_bytes())),
             "catalogue.jsonl" => self.rendered(&self.jsonl, Format::Jsonl),
@@ -94,22 +93,11 @@ impl Generated {
         })
     }
 
-    /// The volume's bytes, as far as the source has them.
-    fn volume(&self) -> Extent {
-        let bytes = self.context.bytes();
-        let entry = self.context.volume();
-        let start = entry.start_sector.saturating_mul(u64::from(entry.sector_size));
-        let size = bytes
-            .size()
-            .min(self.context.source().size().saturating_sub(start));
-        Extent::new(bytes.clone(), 0, size)
-    }
-
     fn status(&self) -> Result<Vec<u8>, Error> {
         let context = &*self.context;
         let status = Status {
             program: concat!("undelfs ", env!("CARGO_PKG_VERSION")),
-            source: context.source().path().display().to_string(),
+            source: context.source_path().display().to_string(),
             volume: context.number(),
             file_system: context.volume().file_system.to_string(),
             files: context.catalogue().map_or(0, |catalogue| catalogue.tree.shown()),

@@ -1,10 +1,14 @@
 //! Extended attributes: what is known of a file beside what `stat` tells, and its named streams.
+//!
+//! Every file answers for every attribute by its name. In the list of a file of which nothing is gone stands only
+//! its confidence: `cp -a` asks for each listed attribute of each file with two system calls, which for all of
+//! them would take several times as long as to copy the files.
 
 use std::{fmt::Write, ops::Range};
 
 use undelfs_volume::filesystem::{File, FileFlags};
 
-use crate::{Catalogue, Context, Error, content::StreamState, report};
+use crate::{Catalogue, Confidence, Context, Error, content::StreamState, report};
 
 /// What our own attributes begin with.
 const PREFIX: &str = "undelfs.";
@@ -55,6 +59,15 @@ impl Property {
             Self::Provenance => "provenance",
             Self::Created => "created",
             Self::Streams => "streams",
+        }
+    }
+
+    /// True where the attribute stands in the list of the file's attributes.
+    fn is_listed(self, of: &Subject<'_>) -> bool {
+        let whole = of.catalogue.judge(of.index).0 <= Confidence::Likely && !of.may_have_gone();
+        match self {
+            Self::Confidence | Self::Streams => true,
+            _ => !whole,
         }
     }
 
@@ -179,7 +192,7 @@ pub(crate) fn names(
     let subject = subject(context, catalogue, index, stream)?;
     let mut names = Vec::new();
     for property in Property::ALL {
-        if property.value(&subject)?.is_some() {
+        if property.is_listed(&subject) && property.value(&subject)?.is_some() {
             names.push([PREFIX.as_bytes(), property.name().as_bytes()].concat());
         }
     }

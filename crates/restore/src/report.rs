@@ -5,7 +5,7 @@ mod json;
 mod overview;
 mod table;
 
-use std::{fmt::Write as _, io, ops::Range};
+use std::{io, ops::Range};
 
 use rayon::prelude::*;
 use undelfs_volume::filesystem::{File, FileFlags, FileTime};
@@ -111,23 +111,18 @@ fn write_csv(csv: &mut csv::Writer<Vec<u8>>, of: &RestorableFile<'_>) {
     let file = of.file;
     let mut field = |bytes: &[u8]| drop(csv.write_field(bytes));
     field(of.path);
-    let mut text = String::with_capacity(40);
-    let mut number = |field: &mut dyn FnMut(&[u8]), value: u64| {
-        text.clear();
-        let _ = write!(text, "{value}");
-        field(text.as_bytes());
-    };
-    number(&mut field, u64::from(file.record));
-    number(&mut field, u64::from(file.generation));
+    let mut digits = itoa::Buffer::new();
+    field(digits.format(file.record).as_bytes());
+    field(digits.format(file.generation).as_bytes());
     field(state(file).as_bytes());
     field(kind(file).as_bytes());
-    number(&mut field, file.size);
+    field(digits.format(file.size).as_bytes());
     for at in [file.created, file.modified, file.changed, file.accessed] {
         field(time(at).as_bytes());
     }
-    number(&mut field, u64::from(file.attributes));
-    number(&mut field, file.clusters);
-    number(&mut field, of.clusters_in_use);
+    field(digits.format(file.attributes).as_bytes());
+    field(digits.format(file.clusters).as_bytes());
+    field(digits.format(of.clusters_in_use).as_bytes());
     field(of.confidence.as_str().as_bytes());
     field(of.reason.as_bytes());
     let _ = csv.write_record(None::<&[u8]>);

@@ -201,9 +201,9 @@ pub struct Claim {
 /// Who claims clusters, and the evidence of when it last did.
 #[derive(Debug, Clone, Copy)]
 pub struct Owner {
-    /// Index in [`Scan::files`]; `u32::MAX` for a live file that was not asked for.
+    /// Index in [`Scan::files`]; `u32::MAX` where it is none of them.
     pub file: u32,
-    /// True for a file that still exists.
+    /// True for files that still exist: all of them may have one owner.
     pub live: bool,
     /// Number of the last journal entry that changed the file's record; zero when unknown.
     pub journal: u64,

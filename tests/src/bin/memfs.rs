@@ -34,11 +34,7 @@ impl Memory {
             mtime: UNIX_EPOCH,
             ctime: UNIX_EPOCH,
             crtime: UNIX_EPOCH,
-            kind: if root {
-                FileType::Directory
-            } else {
-                FileType::RegularFile
-            },
+            kind: if root { FileType::Directory } else { FileType::RegularFile },
             perm: if root { 0o555 } else { 0o444 },
             nlink: 1,
             uid: 0,
@@ -52,9 +48,7 @@ impl Memory {
 
 impl Filesystem for Memory {
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_prefix('f')?.parse::<u64>().ok());
+        let number = name.to_str().and_then(|name| name.strip_prefix('f')?.parse::<u64>().ok());
         match number.filter(|number| *number < FILES) {
             Some(number) => reply.entry(&TTL, &self.attributes(INodeNo(number + 2)), Generation(0)),
             None => reply.error(Errno::ENOENT),
@@ -87,12 +81,7 @@ impl Filesystem for Memory {
 
     fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         for number in offset..FILES {
-            if reply.add(
-                INodeNo(number + 2),
-                number + 1,
-                FileType::RegularFile,
-                format!("f{number}"),
-            ) {
+            if reply.add(INodeNo(number + 2), number + 1, FileType::RegularFile, format!("f{number}")) {
                 break;
             }
         }

@@ -43,7 +43,7 @@ pub(crate) fn overview(context: &Context) -> String {
     let mut text = String::new();
     let volume = context.volume();
     let _ = writeln!(text, "undelfs {}\n", env!("CARGO_PKG_VERSION"));
-    let _ = writeln!(text, "Source:   {}", context.source().path().display());
+    let _ = writeln!(text, "Source:   {}", context.source_path().display());
     let _ = writeln!(
         text,
         "Volume:   {}, {} sectors of {} bytes from sector {} on, {}",
