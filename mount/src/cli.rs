@@ -402,9 +402,7 @@ mod tests {
 
     #[test]
     fn mount_shows_deleted_files_and_reads_overwritten_ranges_as_zeros_unless_told_otherwise() {
-        let Command::Mount(args) = parse("undelfs mount disk.img /mnt").unwrap().command else {
-            panic!()
-        };
+        let Command::Mount(args) = parse("undelfs mount disk.img /mnt").unwrap().command else { panic!() };
         assert_eq!(args.view.view, ViewName::Deleted);
         assert_eq!(args.content.overwritten, OverwrittenName::Zeros);
         assert_eq!(args.streams, Streams::Xattr);
@@ -431,17 +429,8 @@ mod tests {
 
     #[test]
     fn wrong_usage_ends_with_exit_code_2() {
-        for line in [
-            "undelfs",
-            "undelfs mount",
-            "undelfs scan x --format xml",
-            "undelfs -q -v scan x",
-        ] {
-            assert_eq!(
-                parse(line).unwrap_err().exit_code(),
-                i32::from(exit_code::USAGE),
-                "{line}"
-            );
+        for line in ["undelfs", "undelfs mount", "undelfs scan x --format xml", "undelfs -q -v scan x"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), i32::from(exit_code::USAGE), "{line}");
         }
     }
 
@@ -453,13 +442,7 @@ mod tests {
 
     #[test]
     fn sizes_are_powers_of_1024_and_nonsense_is_refused() {
-        for (text, size) in [
-            ("0", 0),
-            ("4096", 4096),
-            ("64k", 65536),
-            ("1M", 1 << 20),
-            ("2GiB", 2 << 30),
-        ] {
+        for (text, size) in [("0", 0), ("4096", 4096), ("64k", 65536), ("1M", 1 << 20), ("2GiB", 2 << 30)] {
             assert_eq!(parse_size(text), Ok(size), "{text}");
         }
         for text in ["", "M", "-1", "1.5G", "12X", "99999999999T", "1 M"] {

@@ -42,11 +42,8 @@ pub(crate) fn run(args: &DemoArgs, chatter: Chatter) -> Result<u8, Failure> {
 
     let folder = Folder::find(args.mountpoint.as_deref(), scratch.path())?;
     let full = mountpoint::check(&folder.path, &image)?;
-    let settings = Settings {
-        source: image.to_string_lossy().into_owned(),
-        allow_other: false,
-        direct_io: false,
-    };
+    let settings =
+        Settings { source: image.to_string_lossy().into_owned(), allow_other: false, direct_io: false };
     let mounted = match Mounted::new(tree, &full, &settings) {
         Ok(mounted) => mounted,
         Err(failure) => {
@@ -67,9 +64,8 @@ pub(crate) fn run(args: &DemoArgs, chatter: Chatter) -> Result<u8, Failure> {
         // Something looked in just then, as desktop search does.
         let _ = unmounting::unmount(&full, true);
     }
-    let served = serving
-        .join()
-        .unwrap_or_else(|_| Err(Failure::new("the mount ended with an internal error")));
+    let served =
+        serving.join().unwrap_or_else(|_| Err(Failure::new("the mount ended with an internal error")));
     shown.and(served).map(|()| exit_code::DONE)
 }
 
@@ -141,11 +137,7 @@ fn listing(tree: &Tree) -> Result<String, Failure> {
         })?;
         // The last one pushed is the next one listed.
         children.sort_by(|(a, _), (b, _): &(Vec<u8>, Inode)| b.cmp(a));
-        waiting.extend(
-            children
-                .into_iter()
-                .map(|(name, inode)| (name, inode, depth.saturating_add(1))),
-        );
+        waiting.extend(children.into_iter().map(|(name, inode)| (name, inode, depth.saturating_add(1))));
     }
     Ok(text)
 }
@@ -180,14 +172,8 @@ impl Folder {
     fn find(wanted: Option<&Path>, scratch: &Path) -> Result<Self, Failure> {
         let wanted_or_here = wanted.unwrap_or(Path::new(FOLDER));
         match fs::create_dir(wanted_or_here) {
-            Ok(()) => Ok(Self {
-                path: wanted_or_here.to_owned(),
-                made: true,
-            }),
-            Err(_) if wanted.is_some() => Ok(Self {
-                path: wanted_or_here.to_owned(),
-                made: false,
-            }),
+            Ok(()) => Ok(Self { path: wanted_or_here.to_owned(), made: true }),
+            Err(_) if wanted.is_some() => Ok(Self { path: wanted_or_here.to_owned(), made: false }),
             Err(_) => {
                 // Next to the image, not above it: a mount must not hide its own source.
                 let path = scratch.join("mounted");
@@ -208,16 +194,12 @@ impl Drop for Folder {
 }
 
 fn temporary_failure(error: &io::Error) -> Failure {
-    Failure::new(format!(
-        "cannot make a temporary folder for the bundled image: {error}; set TMPDIR to one"
-    ))
+    Failure::new(format!("cannot make a temporary folder for the bundled image: {error}; set TMPDIR to one"))
 }
 
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = Output::new();
-    let result = out
-        .write_all(text.as_bytes())
-        .map_err(|error| write_failure(&error));
+    let result = out.write_all(text.as_bytes()).map_err(|error| write_failure(&error));
     out.finish(result).map(drop)
 }
 
@@ -230,10 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let image = folder.path().join("demo.img");
         unpack(&image).unwrap();
-        let quiet = Chatter {
-            verbose: 0,
-            quiet: true,
-        };
+        let quiet = Chatter { verbose: 0, quiet: true };
         let text = listing(&tree(&image, quiet).unwrap()).unwrap();
         assert!(text.lines().count() > 3, "{text}");
     }

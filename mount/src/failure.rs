@@ -17,26 +17,17 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with exit code 1.
     pub(crate) fn new(sentence: impl Into<String>) -> Self {
-        Self {
-            sentence: sentence.into(),
-            code: exit_code::FAILED,
-        }
+        Self { sentence: sentence.into(), code: exit_code::FAILED }
     }
 
     /// A request that makes no sense, with exit code 2.
     pub(crate) fn usage(sentence: impl Into<String>) -> Self {
-        Self {
-            sentence: sentence.into(),
-            code: exit_code::USAGE,
-        }
+        Self { sentence: sentence.into(), code: exit_code::USAGE }
     }
 
     /// A failure of the kind that a library reported.
     pub(crate) fn of_kind(kind: ErrorKind, sentence: impl fmt::Display) -> Self {
-        Self {
-            sentence: sentence.to_string(),
-            code: kind.exit_code(),
-        }
+        Self { sentence: sentence.to_string(), code: kind.exit_code() }
     }
 
     /// `cannot DO PATH: system error`.
@@ -85,12 +76,7 @@ mod tests {
     fn the_exit_code_says_whether_a_key_is_needed_the_usage_was_wrong_or_it_failed() {
         assert_eq!(Failure::of_kind(ErrorKind::KeyNeeded, "x").code(), 3);
         assert_eq!(Failure::of_kind(ErrorKind::InvalidInput, "x").code(), 2);
-        for kind in [
-            ErrorKind::Damaged,
-            ErrorKind::NotFound,
-            ErrorKind::Busy,
-            ErrorKind::Unsupported,
-        ] {
+        for kind in [ErrorKind::Damaged, ErrorKind::NotFound, ErrorKind::Busy, ErrorKind::Unsupported] {
             assert_eq!(Failure::of_kind(kind, "x").code(), 1, "{kind:?}");
         }
     }
@@ -99,9 +85,6 @@ mod tests {
     fn an_input_output_failure_names_what_was_done_and_to_which_file() {
         let error = io::Error::from(io::ErrorKind::StorageFull);
         let failure = Failure::io("write", Path::new("/out/a"), &error);
-        assert!(
-            failure.to_string().starts_with("cannot write /out/a: "),
-            "{failure}"
-        );
+        assert!(failure.to_string().starts_with("cannot write /out/a: "), "{failure}");
     }
 }

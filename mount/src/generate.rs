@@ -25,9 +25,7 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
     let mut text = Vec::new();
     match shell(args.what) {
         Some(shell) => clap_complete::generate(shell, &mut command, "undelfs", &mut text),
-        None => clap_mangen::Man::new(command)
-            .render(&mut text)
-            .map_err(|error| write_failure(&error))?,
+        None => clap_mangen::Man::new(command).render(&mut text).map_err(|error| write_failure(&error))?,
     }
     let mut out = Output::new();
     let result = out.write_all(&text).map_err(|error| write_failure(&error));
@@ -58,13 +56,8 @@ mod tests {
     #[test]
     fn pages_and_completions_are_made_for_every_command_and_shell() {
         let folder = tempfile::tempdir().unwrap();
-        for what in [
-            Generated::Man,
-            Generated::Bash,
-            Generated::Zsh,
-            Generated::Fish,
-            Generated::Powershell,
-        ] {
+        for what in [Generated::Man, Generated::Bash, Generated::Zsh, Generated::Fish, Generated::Powershell]
+        {
             write_into(Cli::command(), what, folder.path()).unwrap();
         }
         for name in [
@@ -78,10 +71,7 @@ mod tests {
         ] {
             let text = fs::read_to_string(folder.path().join(name)).unwrap();
             assert!(text.contains("undelfs"), "{name}");
-            assert!(
-                !text.contains("started-by-mount"),
-                "{name} shows the internal flag"
-            );
+            assert!(!text.contains("started-by-mount"), "{name} shows the internal flag");
         }
     }
 }

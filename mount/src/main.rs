@@ -69,10 +69,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
 /// A panic is one sentence on standard error; what panicked is caught by `main` or by the mount back end.
 fn install_panic_hook() {
     panic::set_hook(Box::new(|info| {
-        let place = info
-            .location()
-            .map(|at| format!(" at {}:{}", at.file(), at.line()))
-            .unwrap_or_default();
+        let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
         let what = info.payload_as_str().unwrap_or("no reason given");
         eprintln!("undelfs: internal error{place}: {what}; please report it with the command that was run");
     }));

@@ -63,9 +63,7 @@ fn start_in_background(chatter: Chatter) -> Result<u8, Failure> {
         return match status.code().and_then(|code| u8::try_from(code).ok()) {
             Some(exit_code::DONE) => Err(Failure::new("the mount was ended before it was there")),
             Some(code) => Ok(code),
-            None => Err(Failure::new(format!(
-                "the process that serves the mount was ended: {status}"
-            ))),
+            None => Err(Failure::new(format!("the process that serves the mount was ended: {status}"))),
         };
     }
     if !chatter.quiet {
@@ -92,10 +90,7 @@ fn serve(args: &MountArgs, chatter: Chatter, in_background: bool) -> Result<u8, 
         direct_io: args.direct_io,
     };
     let mounted = Mounted::new(tree, &folder, &settings)?;
-    let line = format!(
-        "{found}; unmount with: undelfs umount {}\n",
-        mountpoint::quoted(&folder)
-    );
+    let line = format!("{found}; unmount with: undelfs umount {}\n", mountpoint::quoted(&folder));
     if in_background {
         if leave_terminal(&line).is_err() {
             // Nobody waits any more: the mount is not wanted.
@@ -139,10 +134,7 @@ impl Mounted {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(no_signals)?;
         let session = fuse::mount(tree, folder, settings)?;
         let handle = signals.handle();
-        let this = Place {
-            folder: folder.to_owned(),
-            device: device(folder),
-        };
+        let this = Place { folder: folder.to_owned(), device: device(folder) };
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
@@ -151,10 +143,7 @@ impl Mounted {
                 }
             })
             .map_err(no_signals)?;
-        Ok(Self {
-            session,
-            signals: handle,
-        })
+        Ok(Self { session, signals: handle })
     }
 
     /// Serves the tree until it is unmounted, by whomever; with files open after a lazy unmount, until they are
@@ -180,9 +169,7 @@ impl Place {
         match self.state() {
             State::Seen => self.unmount(),
             _ if again => std::process::exit(exit_code::FAILED.into()),
-            State::Covered => notice(format!(
-                "{shown} is covered by another mount; unmount that one first"
-            )),
+            State::Covered => notice(format!("{shown} is covered by another mount; unmount that one first")),
             State::Gone => notice(format!(
                 "{shown} is detached already, and this process ends when the files are closed; \
                  a second Ctrl-C ends it at once"
@@ -209,11 +196,7 @@ impl Place {
 
     fn state(&self) -> State {
         let ours = |mount: &mounts::Mount| Some(&mount.device) == self.device.as_ref();
-        if mounts::at(&self.folder)
-            .ok()
-            .flatten()
-            .is_some_and(|mount| ours(&mount))
-        {
+        if mounts::at(&self.folder).ok().flatten().is_some_and(|mount| ours(&mount)) {
             State::Seen
         } else if mounts::list().is_ok_and(|mounts| mounts.iter().any(ours)) {
             State::Covered
@@ -234,9 +217,5 @@ enum State {
 }
 
 fn device(folder: &Path) -> Option<String> {
-    mounts::at(folder)
-        .ok()
-        .flatten()
-        .filter(mounts::Mount::is_ours)
-        .map(|mount| mount.device)
+    mounts::at(folder).ok().flatten().filter(mounts::Mount::is_ours).map(|mount| mount.device)
 }

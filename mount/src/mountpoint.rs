@@ -13,9 +13,9 @@ use crate::{failure::Failure, mounts};
 pub(crate) fn check(folder: &Path, source: &Path) -> Result<PathBuf, Failure> {
     let shown = folder.display();
     let metadata = fs::metadata(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::new(format!(
-            "there is no folder {shown} to mount on; make it with `mkdir -p {shown}`"
-        )),
+        io::ErrorKind::NotFound => {
+            Failure::new(format!("there is no folder {shown} to mount on; make it with `mkdir -p {shown}`"))
+        }
         io::ErrorKind::NotConnected => Failure::new(format!(
             "on {shown} stands a mount whose program has ended; remove it with `undelfs umount {shown}`"
         )),
@@ -28,9 +28,7 @@ pub(crate) fn check(folder: &Path, source: &Path) -> Result<PathBuf, Failure> {
         )));
     }
     if !metadata.is_dir() {
-        return Err(Failure::new(format!(
-            "{shown} is not a folder; name an empty folder to mount on"
-        )));
+        return Err(Failure::new(format!("{shown} is not a folder; name an empty folder to mount on")));
     }
     if source.starts_with(&full) {
         return Err(Failure::new(format!(
@@ -106,18 +104,8 @@ mod tests {
         let (_dir, root) = world();
         fs::write(root.join("file"), b"").unwrap();
         let source = root.join("images/disk.img");
-        assert!(
-            check(&root.join("file"), &source)
-                .unwrap_err()
-                .to_string()
-                .contains("not a folder")
-        );
-        assert!(
-            check(&source, &source)
-                .unwrap_err()
-                .to_string()
-                .contains("the source itself")
-        );
+        assert!(check(&root.join("file"), &source).unwrap_err().to_string().contains("not a folder"));
+        assert!(check(&source, &source).unwrap_err().to_string().contains("the source itself"));
     }
 
     #[test]
@@ -126,10 +114,7 @@ mod tests {
         std::os::unix::fs::symlink(root.join("images"), root.join("link")).unwrap();
         for folder in ["images", "link", ""] {
             let failure = check(&root.join(folder), &root.join("images/disk.img")).unwrap_err();
-            assert!(
-                failure.to_string().contains("would hide it"),
-                "{folder}: {failure}"
-            );
+            assert!(failure.to_string().contains("would hide it"), "{folder}: {failure}");
         }
     }
 

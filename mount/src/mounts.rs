@@ -29,17 +29,12 @@ impl Mount {
 
 /// All mounts of this mount namespace, in the order in which they were made.
 pub(crate) fn list() -> io::Result<Vec<Mount>> {
-    Ok(fs::read("/proc/self/mountinfo")?
-        .split(|&byte| byte == b'\n')
-        .filter_map(parse)
-        .collect())
+    Ok(fs::read("/proc/self/mountinfo")?.split(|&byte| byte == b'\n').filter_map(parse).collect())
 }
 
 /// What is mounted on exactly this folder; of several, the one that is seen.
 pub(crate) fn at(mount_point: &Path) -> io::Result<Option<Mount>> {
-    Ok(list()?
-        .into_iter()
-        .rfind(|mount| mount.mount_point == mount_point))
+    Ok(list()?.into_iter().rfind(|mount| mount.mount_point == mount_point))
 }
 
 fn parse(line: &[u8]) -> Option<Mount> {
@@ -60,15 +55,12 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, tail)) = rest.split_first() {
-        let code = tail
-            .first_chunk::<3>()
-            .filter(|_| byte == b'\\')
-            .and_then(|digits| {
-                digits.iter().try_fold(0_u16, |code, digit| match digit {
-                    b'0'..=b'7' => Some((code << 3) | u16::from(digit - b'0')),
-                    _ => None,
-                })
-            });
+        let code = tail.first_chunk::<3>().filter(|_| byte == b'\\').and_then(|digits| {
+            digits.iter().try_fold(0_u16, |code, digit| match digit {
+                b'0'..=b'7' => Some((code << 3) | u16::from(digit - b'0')),
+                _ => None,
+            })
+        });
         match code.and_then(|code| u8::try_from(code).ok()) {
             Some(code) => {
                 plain.push(code);

@@ -23,11 +23,8 @@ pub(crate) fn scan(
     let several = contexts.len() > 1;
     let mut scanned = Vec::with_capacity(contexts.len());
     for context in contexts {
-        let what = if several {
-            format!("Scanning volume {}", context.number())
-        } else {
-            "Scanning".to_owned()
-        };
+        let what =
+            if several { format!("Scanning volume {}", context.number()) } else { "Scanning".to_owned() };
         let progress = Progress::new(&what, Unit::Share, chatter);
         let catalogue = context.scan(&progress)?;
         scanned.push((context, catalogue));
@@ -42,9 +39,7 @@ pub(crate) fn tree(
     options: &Options,
     chatter: Chatter,
 ) -> Result<undelfs_restore::Tree, Failure> {
-    let contexts = scan(source, selection, options, chatter)?
-        .into_iter()
-        .map(|(context, _)| context)
-        .collect();
+    let contexts =
+        scan(source, selection, options, chatter)?.into_iter().map(|(context, _)| context).collect();
     Ok(undelfs_restore::Tree::new(contexts)?)
 }

@@ -13,10 +13,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new() -> Self {
-        Self {
-            out: BufWriter::with_capacity(256 << 10, io::stdout().lock()),
-            error: None,
-        }
+        Self { out: BufWriter::with_capacity(256 << 10, io::stdout().lock()), error: None }
     }
 
     /// Whether a person reads it.

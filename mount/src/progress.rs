@@ -26,11 +26,8 @@ pub(crate) struct Progress(ProgressBar);
 impl Progress {
     pub(crate) fn new(what: &str, unit: Unit, chatter: Chatter) -> Self {
         let shown = !chatter.quiet && io::stderr().is_terminal();
-        let target = if shown {
-            ProgressDrawTarget::stderr_with_hz(10)
-        } else {
-            ProgressDrawTarget::hidden()
-        };
+        let target =
+            if shown { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
         let template = match unit {
             Unit::Share => "{msg} {wide_bar} {percent:>3} % {eta:>4}",
             Unit::Bytes => {

@@ -26,10 +26,7 @@ use walk::{Job, Tally};
 pub(crate) fn run(args: &RestoreArgs, chatter: Chatter) -> Result<u8, Failure> {
     let stop = stop_on_signals()?;
     // As files the tree shows every stream, whatever its size; the walk puts them where they belong.
-    let options = Options {
-        streams_as_files: true,
-        ..options(args.view, args.content, args.streams)
-    };
+    let options = Options { streams_as_files: true, ..options(args.view, args.content, args.streams) };
     let tree = opening::tree(&args.source, &args.selection.selection(), &options, chatter)?;
 
     let mut wanted = Vec::with_capacity(args.paths.len());
@@ -37,14 +34,8 @@ pub(crate) fn run(args: &RestoreArgs, chatter: Chatter) -> Result<u8, Failure> {
         wanted.push(find(&tree, path)?);
     }
     let progress = Progress::new("Restoring", Unit::Bytes, chatter);
-    let mut job = Job::new(
-        &tree,
-        &args.destination,
-        args.force,
-        args.streams == Streams::Xattr,
-        &progress,
-        stop,
-    )?;
+    let mut job =
+        Job::new(&tree, &args.destination, args.force, args.streams == Streams::Xattr, &progress, stop)?;
     let done = job.restore(&wanted);
     // What was restored is in the manifest even where the rest could not be.
     let tally = job.finish()?;
@@ -57,32 +48,20 @@ pub(crate) fn run(args: &RestoreArgs, chatter: Chatter) -> Result<u8, Failure> {
 }
 
 fn exit_code_of(tally: &Tally) -> u8 {
-    if tally.partial + tally.failed + tally.skipped == 0 {
-        exit_code::DONE
-    } else {
-        exit_code::PARTIAL
-    }
+    if tally.partial + tally.failed + tally.skipped == 0 { exit_code::DONE } else { exit_code::PARTIAL }
 }
 
 fn report(tally: &Tally, destination: &Path) {
-    let Tally {
-        files,
-        bytes,
-        partial,
-        failed,
-        skipped,
-    } = tally;
+    let Tally { files, bytes, partial, failed, skipped } = tally;
     let mut text = format!(
         "restored {files} file{} ({}) into {}",
         if *files == 1 { "" } else { "s" },
         indicatif::BinaryBytes(*bytes),
         destination.display()
     );
-    for (count, what) in [
-        (partial, "not in full"),
-        (failed, "not at all"),
-        (skipped, "left as they stood in DEST"),
-    ] {
+    for (count, what) in
+        [(partial, "not in full"), (failed, "not at all"), (skipped, "left as they stood in DEST")]
+    {
         if *count > 0 {
             text.push_str(&format!("; {count} {what}"));
         }
@@ -105,20 +84,14 @@ pub(crate) struct Wanted {
 
 /// Finds what `path` names in the tree. A leading `/` or `./` means nothing, `..` has no meaning.
 fn find(tree: &Tree, path: &Path) -> Result<Wanted, Failure> {
-    let mut found = Wanted {
-        parent: Inode::ROOT,
-        name: None,
-        attributes: tree.attributes(Inode::ROOT)?,
-    };
+    let mut found = Wanted { parent: Inode::ROOT, name: None, attributes: tree.attributes(Inode::ROOT)? };
     for component in path.components() {
         let name = match component {
             Component::RootDir | Component::CurDir => continue,
             Component::Normal(name) => name.as_bytes(),
             Component::ParentDir | Component::Prefix(_) => {
-                let sentence = format!(
-                    "{} has `..` in it; write the path as the mounted tree has it",
-                    path.display()
-                );
+                let sentence =
+                    format!("{} has `..` in it; write the path as the mounted tree has it", path.display());
                 return Err(Failure::usage(sentence));
             }
         };
@@ -130,11 +103,7 @@ fn find(tree: &Tree, path: &Path) -> Result<Wanted, Failure> {
             undelfs_source::ErrorKind::NotFound => Failure::new(not_there(path)),
             _ => Failure::from(error),
         })?;
-        found = Wanted {
-            parent,
-            name: Some(name.to_vec()),
-            attributes,
-        };
+        found = Wanted { parent, name: Some(name.to_vec()), attributes };
     }
     Ok(found)
 }
@@ -163,17 +132,10 @@ mod tests {
 
     #[test]
     fn the_exit_code_is_4_when_any_file_is_missing_or_not_in_full() {
-        let full = Tally {
-            files: 3,
-            bytes: 9,
-            ..Tally::default()
-        };
+        let full = Tally { files: 3, bytes: 9, ..Tally::default() };
         assert_eq!(exit_code_of(&full), exit_code::DONE);
-        for tally in [
-            Tally { partial: 1, ..full },
-            Tally { failed: 1, ..full },
-            Tally { skipped: 1, ..full },
-        ] {
+        for tally in [Tally { partial: 1, ..full }, Tally { failed: 1, ..full }, Tally { skipped: 1, ..full }]
+        {
             assert_eq!(exit_code_of(&tally), exit_code::PARTIAL, "{tally:?}");
         }
     }

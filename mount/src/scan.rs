@@ -9,10 +9,7 @@ use crate::{
 
 pub(crate) fn run(args: &ScanArgs, chatter: Chatter) -> Result<u8, Failure> {
     // A scan reads no content, so it needs no cache.
-    let content = ContentArgs {
-        overwritten: OverwrittenName::Zeros,
-        cache_size: 0,
-    };
+    let content = ContentArgs { overwritten: OverwrittenName::Zeros, cache_size: 0 };
     let options = options(args.view, content, Streams::Xattr);
     let scanned = opening::scan(&args.source, &args.selection.selection(), &options, chatter)?;
 

@@ -8,13 +8,8 @@ use undelfs_volume::filesystem::FileTime;
 pub(crate) fn system_time(time: FileTime) -> SystemTime {
     let (seconds, nanos) = time.unix();
     let whole = Duration::from_secs(seconds.unsigned_abs());
-    let base = if seconds < 0 {
-        UNIX_EPOCH.checked_sub(whole)
-    } else {
-        UNIX_EPOCH.checked_add(whole)
-    };
-    base.and_then(|base| base.checked_add(Duration::from_nanos(nanos.into())))
-        .unwrap_or(UNIX_EPOCH)
+    let base = if seconds < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
+    base.and_then(|base| base.checked_add(Duration::from_nanos(nanos.into()))).unwrap_or(UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -29,13 +24,7 @@ mod tests {
             system_time(FileTime(epoch + 12_345_678)),
             UNIX_EPOCH + Duration::from_nanos(1_234_567_800)
         );
-        assert_eq!(
-            system_time(FileTime(epoch - 1)),
-            UNIX_EPOCH - Duration::from_nanos(100)
-        );
-        assert_eq!(
-            system_time(FileTime(0)),
-            UNIX_EPOCH - Duration::from_secs(11_644_473_600)
-        );
+        assert_eq!(system_time(FileTime(epoch - 1)), UNIX_EPOCH - Duration::from_nanos(100));
+        assert_eq!(system_time(FileTime(0)), UNIX_EPOCH - Duration::from_secs(11_644_473_600));
     }
 }

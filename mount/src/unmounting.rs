@@ -75,11 +75,7 @@ pub(crate) fn run(args: &UmountArgs) -> Result<u8, Failure> {
 
 /// Unmounts `folder`; `lazy` detaches it even while it is used.
 pub(crate) fn unmount(folder: &Path, lazy: bool) -> Result<(), Refused> {
-    let flags = if lazy {
-        UnmountFlags::DETACH
-    } else {
-        UnmountFlags::empty()
-    };
+    let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
     match rustix::mount::unmount(folder, flags | UnmountFlags::NOFOLLOW) {
         Ok(()) => Ok(()),
         Err(Errno::BUSY) => Err(Refused::Busy),
@@ -91,9 +87,7 @@ pub(crate) fn unmount(folder: &Path, lazy: bool) -> Result<(), Refused> {
 /// An ordinary user's unmount goes through the set-user-ID helper of the fuse3 package.
 fn unmount_as_user(folder: &Path, lazy: bool) -> Result<(), Refused> {
     let Some(helper) = fusermount() else {
-        return Err(Refused::Other(
-            "fusermount3 is missing; install the package fuse3".to_owned(),
-        ));
+        return Err(Refused::Other("fusermount3 is missing; install the package fuse3".to_owned()));
     };
     let output = Command::new(helper)
         .arg("-u")
@@ -143,11 +137,7 @@ fn ended_within(process: &OwnedFd, patience: Duration) -> bool {
 fn busy_sentence(folder: &Path) -> String {
     let shown = mountpoint::quoted(folder);
     let users = users_of(folder);
-    let who = if users.is_empty() {
-        String::new()
-    } else {
-        format!(" by {}", users.join(", "))
-    };
+    let who = if users.is_empty() { String::new() } else { format!(" by {}", users.join(", ")) };
     format!(
         "{shown} is in use{who}; close what is open there, or detach it with `undelfs umount --lazy {shown}`"
     )
@@ -161,21 +151,12 @@ fn users_of(folder: &Path) -> Vec<String> {
         return users;
     };
     for process in processes.flatten() {
-        if !process
-            .file_name()
-            .as_encoded_bytes()
-            .iter()
-            .all(u8::is_ascii_digit)
-        {
+        if !process.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
             continue;
         }
         if uses(&process.path(), folder) {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            users.push(format!(
-                "{} (process {})",
-                name.trim(),
-                process.file_name().to_string_lossy()
-            ));
+            users.push(format!("{} (process {})", name.trim(), process.file_name().to_string_lossy()));
             if users.len() == ENOUGH {
                 break;
             }
@@ -186,10 +167,7 @@ fn users_of(folder: &Path) -> Vec<String> {
 
 fn uses(process: &Path, folder: &Path) -> bool {
     let below = |link: &Path| fs::read_link(link).is_ok_and(|target| target.starts_with(folder));
-    ["cwd", "root", "exe"]
-        .map(OsStr::new)
-        .iter()
-        .any(|link| below(&process.join(link)))
+    ["cwd", "root", "exe"].map(OsStr::new).iter().any(|link| below(&process.join(link)))
         || fs::read_dir(process.join("fd"))
             .is_ok_and(|mut fds| fds.any(|fd| fd.is_ok_and(|fd| below(&fd.path()))))
 }
@@ -199,31 +177,15 @@ mod tests {
     use super::*;
 
     fn umount(folder: &Path) -> Failure {
-        run(&UmountArgs {
-            mountpoint: folder.to_owned(),
-            lazy: false,
-        })
-        .unwrap_err()
+        run(&UmountArgs { mountpoint: folder.to_owned(), lazy: false }).unwrap_err()
     }
 
     #[test]
     fn a_folder_that_is_no_mount_or_another_file_systems_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(
-            umount(dir.path())
-                .to_string()
-                .starts_with("nothing is mounted on")
-        );
-        assert!(
-            umount(&dir.path().join("missing"))
-                .to_string()
-                .starts_with("there is no folder")
-        );
-        assert!(
-            umount(Path::new("/proc"))
-                .to_string()
-                .contains("not a tree of undelfs")
-        );
+        assert!(umount(dir.path()).to_string().starts_with("nothing is mounted on"));
+        assert!(umount(&dir.path().join("missing")).to_string().starts_with("there is no folder"));
+        assert!(umount(Path::new("/proc")).to_string().contains("not a tree of undelfs"));
     }
 
     #[test]

@@ -31,15 +31,7 @@ pub(crate) fn run(args: &VolumesArgs) -> Result<u8, Failure> {
     Ok(code)
 }
 
-const HEADER: [&str; 7] = [
-    "Volume",
-    "Start sector",
-    "Sectors",
-    "Size",
-    "File system",
-    "Type",
-    "Name",
-];
+const HEADER: [&str; 7] = ["Volume", "Start sector", "Sectors", "Size", "File system", "Type", "Name"];
 
 /// Columns that hold numbers and stand at the right.
 const NUMERIC: usize = 4;
@@ -50,19 +42,11 @@ fn write_table(disk: &Disk, out: &mut dyn Write) -> io::Result<()> {
         Table::Mbr => "MBR",
         Table::Gpt => "GPT",
     };
-    writeln!(
-        out,
-        "Partition table: {scheme}; sectors of {} bytes",
-        disk.sector_size
-    )?;
+    writeln!(out, "Partition table: {scheme}; sectors of {} bytes", disk.sector_size)?;
     if disk.volumes.is_empty() {
         return Ok(());
     }
-    let rows: Vec<[String; 7]> = disk
-        .volumes
-        .iter()
-        .map(|volume| row(volume, disk.sector_size))
-        .collect();
+    let rows: Vec<[String; 7]> = disk.volumes.iter().map(|volume| row(volume, disk.sector_size)).collect();
     write_columns(&rows, out)
 }
 
@@ -135,15 +119,7 @@ fn file_system(kind: FileSystemKind) -> &'static str {
 
 /// A name from the disk, without what would move the cursor of a terminal.
 fn printable(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            if c.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
-        .collect()
+    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]

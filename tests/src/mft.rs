@@ -1,4 +1,4 @@
-//! Which names a deletion left on a volume.
+//! What a deletion left of names and records on a volume.
 //!
 //! `ntfs-3g` keeps the last name of a file in its FILE record when it deletes it, but not if an attribute list had
 //! moved the name, or made room for it, elsewhere: then no record holds the name any more, and no program can find
@@ -11,22 +11,34 @@ use crate::tools;
 /// `$FILE_NAME`, the type of the attribute that holds a name.
 const FILE_NAME: u32 = 0x30;
 
-/// Numbers of the records, base or extension, whose file still has a name in one of its records: base records only.
-pub fn named_records(image: &Path) -> BTreeSet<u64> {
+/// What the records of a volume say.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// Base records of files that have a name in one of their records.
+    pub named: BTreeSet<u64>,
+    /// Extension records. A deletion may need a new one, and may take the record of a file deleted before.
+    pub extensions: BTreeSet<u64>,
+}
+
+/// Reads all records of the volume in `image`.
+pub fn read(image: &Path) -> Records {
     let mut mft = tools::succeed(tools::tool("ntfscat").args(["--force", "--inode", "0"]).arg(image)).stdout;
     let size = number(&mft, 0x1C, 4) as usize;
-    let mut named = BTreeSet::new();
+    let mut records = Records::default();
     for (record, bytes) in (0..).zip(mft.chunks_exact_mut(size)) {
         if !bytes.starts_with(b"FILE") {
             continue;
         }
         undo_fixups(bytes);
+        let base = number(bytes, 0x20, 6);
+        if base != 0 {
+            records.extensions.insert(record);
+        }
         if has_name(bytes) {
-            let base = number(bytes, 0x20, 6);
-            named.insert(if base == 0 { record } else { base });
+            records.named.insert(if base == 0 { record } else { base });
         }
     }
-    named
+    records
 }
 
 fn has_name(record: &[u8]) -> bool {
@@ -88,6 +100,6 @@ mod tests {
             std::fs::remove_file(volume.root().join(name)).unwrap();
         }
         volume.unmount();
-        assert_eq!(records.map(|record| named_records(&image).contains(&record)), [true, false]);
+        assert_eq!(records.map(|record| read(&image).named.contains(&record)), [true, false]);
     }
 }

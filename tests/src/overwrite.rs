@@ -33,11 +33,15 @@ pub fn write_over(made: &mut Made, seed: u64, count: usize, size: usize, deleted
     if deleted {
         let volume = Volume::write(&made.image);
         let new = made.manifest.files.len() - count;
-        for name in made.manifest.files[new..].iter_mut().flat_map(|file| &mut file.names) {
+        let names = made.manifest.files[new..].iter().flat_map(|file| &file.names);
+        let names: Vec<Name> = names.map(|name| Name { removed: true, ..name.clone() }).collect();
+        let records = recipe::records(volume.root(), names.iter());
+        for (file, name) in made.manifest.files[new..].iter_mut().zip(names) {
             fs::remove_file(volume.root().join(&name.path)).expect("a new file's deletion");
-            name.removed = true;
+            file.names = vec![name];
         }
         volume.unmount();
+        recipe::note_losses(&made.image, &mut made.manifest, &records);
     }
 }
 

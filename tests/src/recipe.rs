@@ -70,10 +70,11 @@ impl Recipe {
         let mut manifest = self.make_live(&image);
         choose_deletions(&mut manifest, self.seed);
         let volume = Volume::write(&image);
-        let records = records(volume.root(), &manifest);
+        let names = manifest.files.iter().flat_map(|file| &file.names).chain(&manifest.directories);
+        let records = records(volume.root(), names);
         delete_chosen(volume.root(), &manifest, self.seed);
         volume.unmount();
-        note_wiped(&image, &mut manifest, &records);
+        note_losses(&image, &mut manifest, &records);
         Made { image, manifest }
     }
 
@@ -277,26 +278,29 @@ pub fn delete_chosen(root: &Path, manifest: &Manifest, seed: u64) {
     }
 }
 
-/// The record number of every file and directory that will be deleted, by its path.
-fn records(root: &Path, manifest: &Manifest) -> HashMap<PathBuf, u64> {
-    let names = manifest.files.iter().flat_map(|file| &file.names).chain(&manifest.directories);
-    names
-        .filter(|name| name.removed)
-        .map(|name| {
-            // ntfs-3g gives the record number as inode number.
-            let meta = fs::symlink_metadata(root.join(&name.path));
-            (name.path.clone(), meta.unwrap_or_else(|error| panic!("{}: {error}", name.path.display())).ino())
-        })
-        .collect()
+/// The record number of every one of `names` that is marked as removed but still there, by its path.
+pub fn records<'a>(root: &Path, names: impl Iterator<Item = &'a Name>) -> HashMap<PathBuf, u64> {
+    let record = |name: &Name| {
+        // ntfs-3g gives the record number as inode number.
+        let meta = fs::symlink_metadata(root.join(&name.path));
+        meta.unwrap_or_else(|error| panic!("{}: {error}", name.path.display())).ino()
+    };
+    names.filter(|name| name.removed).map(|name| (name.path.clone(), record(name))).collect()
 }
 
-/// Marks the names that the deletion wiped out.
-fn note_wiped(image: &Path, manifest: &mut Manifest, records: &HashMap<PathBuf, u64>) {
-    let named = mft::named_records(image);
-    let gone = |name: &Name| records.get(&name.path).is_some_and(|record| !named.contains(record));
+/// Looks at what the deletion of the files with these `records` did to them: marks the names that it wiped out, and
+/// forgets files whose record it gave to another file, of which nothing is left.
+pub fn note_losses(image: &Path, manifest: &mut Manifest, records: &HashMap<PathBuf, u64>) {
+    let found = mft::read(image);
+    manifest.files.retain(|file| {
+        let taken =
+            |name: &Name| records.get(&name.path).is_some_and(|record| found.extensions.contains(record));
+        !file.is_deleted() || !file.names.iter().any(taken)
+    });
+    let gone = |name: &Name| records.get(&name.path).is_some_and(|record| !found.named.contains(record));
     let folders = manifest.directories.iter().filter(|name| gone(name)).map(|name| name.path.clone());
     let folders: Vec<PathBuf> = folders.collect();
     for name in manifest.files.iter_mut().flat_map(|file| &mut file.names).chain(&mut manifest.directories) {
-        name.wiped = gone(name) || folders.iter().any(|folder| name.path.starts_with(folder));
+        name.wiped |= gone(name) || folders.iter().any(|folder| name.path.starts_with(folder));
     }
 }

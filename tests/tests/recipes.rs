@@ -34,7 +34,7 @@ fn half_of_the_files_are_deleted_of_every_kind_some_and_some_with_their_folders(
     let dir = guard::scratch();
     let manifest = Recipe::new(32).make(dir.path()).manifest;
     let deleted = manifest.deleted().count();
-    assert_eq!(deleted, 300);
+    assert!((290..=300).contains(&deleted), "{deleted}");
     for kind in [Kind::Fragmented, Kind::Compressed, Kind::Sparse, Kind::NamedStreams, Kind::HardLinks] {
         assert!(manifest.deleted().any(|file| file.kind == kind), "{kind:?}");
         assert!(manifest.live().any(|file| file.kind == kind), "{kind:?}");

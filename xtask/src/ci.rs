@@ -16,13 +16,7 @@ pub(crate) fn run() -> Result<(), String> {
         "-D",
         "warnings",
     ]))?;
-    let mut doc = run::cargo([
-        "doc",
-        "--workspace",
-        "--no-deps",
-        "--locked",
-        "--document-private-items",
-    ]);
+    let mut doc = run::cargo(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
     run::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     deny()?;
     test::run(&["--locked".to_owned()])
@@ -31,20 +25,7 @@ pub(crate) fn run() -> Result<(), String> {
 fn deny() -> Result<(), String> {
     let installed = run::output(&mut run::cargo(["deny", "--version"]));
     if !installed.is_ok_and(|version| version.contains(CARGO_DENY)) {
-        run::run(&mut run::cargo([
-            "install",
-            "--locked",
-            "cargo-deny",
-            "--version",
-            CARGO_DENY,
-        ]))?;
+        run::run(&mut run::cargo(["install", "--locked", "cargo-deny", "--version", CARGO_DENY]))?;
     }
-    run::run(&mut run::cargo([
-        "deny",
-        "--workspace",
-        "check",
-        "licenses",
-        "bans",
-        "sources",
-    ]))
+    run::run(&mut run::cargo(["deny", "--workspace", "check", "licenses", "bans", "sources"]))
 }

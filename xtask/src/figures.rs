@@ -104,7 +104,7 @@ pub(crate) fn page(figures: &[Figure], passes: usize) -> Result<String, String> 
     let mut page = String::from(PREFACE);
     let _ = writeln!(
         page,
-        "Machine: {}. Median of {passes} passes, ours and the peer's in turns.\n",
+        "Machine: {}. Medians of {passes} passes, ours and the peer's in turns; `fls` and the copies ran once.\n",
         machine()?
     );
     page.push_str("| Measurement | undelfs | Peer | Peer's | Ratio | Goal | Reached |\n");
@@ -119,19 +119,12 @@ pub(crate) fn page(figures: &[Figure], passes: usize) -> Result<String, String> 
 fn machine() -> Result<String, String> {
     let read = |path: &str| std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     let info = read("/proc/cpuinfo")?;
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .unwrap_or("unknown processor");
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown processor");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = run::output(&mut run::command("uname", ["-sr"]))?;
     let rustc = run::output(&mut run::command("rustc", ["--version"]))?;
     let model = model.trim_start_matches([' ', '\t', ':']);
-    Ok(format!(
-        "{model}, {cores} cores, {}, {}",
-        kernel.trim(),
-        rustc.trim()
-    ))
+    Ok(format!("{model}, {cores} cores, {}, {}", kernel.trim(), rustc.trim()))
 }
 
 const PREFACE: &str = "\
@@ -156,7 +149,7 @@ that the programs are compared and not the disk. Standard output goes to `/dev/n
 | mount and find with sizes | the same with `find DIR -printf '%s\\n'` | the same |
 | copy of all deleted files | `cp -a DIR/* TMPFS` | `tsk_recover many.img TMPFS` |
 | peak memory | `VmHWM` of the mount after that copy | bound: 128 MiB and 96 bytes for each record |
-| large file | `dd bs=1M if=DIR/large.bin of=/dev/null`, freshly mounted | the same from `memfs`, a file system of the same FUSE library that returns bytes it has in memory, with the same read-ahead |
+| large file | `dd bs=1M if=DIR/large.bin of=/dev/null`, freshly mounted | the same from `memfs`, a file system of the same FUSE library that returns bytes it has in memory, with the read-ahead that undelfs has |
 | four readers | four `dd` at once, 256 MiB each | the same |
 | second read | the same `dd` again on the same mount | the first one |
 ";
@@ -177,11 +170,7 @@ mod tests {
         assert!(figure(100, 400, Goal::AtMost(0.25)).is_reached());
         assert!(!figure(101, 400, Goal::AtMost(0.25)).is_reached());
         assert!(!figure(84, 100, Goal::AtLeast(0.85)).is_reached());
-        assert!(
-            figure(100, 400, Goal::AtMost(0.25))
-                .row()
-                .contains("| 0.2500 | ≤ 0.25 | yes |")
-        );
+        assert!(figure(100, 400, Goal::AtMost(0.25)).row().contains("| 0.2500 | ≤ 0.25 | yes |"));
     }
 
     #[test]

@@ -10,15 +10,7 @@ pub(crate) fn run() -> Result<(), String> {
 
 /// Runs the tests' maker of images and returns what it says.
 pub(crate) fn make(args: &[&str]) -> Result<String, String> {
-    let mut maker = run::cargo([
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "undelfs-tests",
-        "--bin",
-        "images",
-        "--",
-    ]);
+    let mut maker =
+        run::cargo(["run", "--quiet", "--release", "--package", "undelfs-tests", "--bin", "images", "--"]);
     run::output(maker.args(args))
 }

@@ -38,9 +38,7 @@ fn main() -> ExitCode {
             print!("{HELP}");
             Ok(())
         }
-        other => Err(format!(
-            "there is no chore {other:?}; `cargo xtask help` lists them"
-        )),
+        other => Err(format!("there is no chore {other:?}; `cargo xtask help` lists them")),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

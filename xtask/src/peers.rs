@@ -18,29 +18,14 @@ const TOOLS: &str = "images/build/tools";
 pub(crate) fn mft_dump() -> Result<PathBuf, String> {
     let program = Path::new(TOOLS).join("bin/mft_dump");
     if !program.is_file() {
-        run::run(&mut run::cargo([
-            "install",
-            "mft",
-            "--version",
-            "0.9.1",
-            "--locked",
-            "--root",
-            TOOLS,
-        ]))?;
+        run::run(&mut run::cargo(["install", "mft", "--version", "0.9.1", "--locked", "--root", TOOLS]))?;
     }
     Ok(program)
 }
 
 /// The file system in memory that comes with the tests.
 pub(crate) fn memfs() -> Result<PathBuf, String> {
-    run::run(&mut run::cargo([
-        "build",
-        "--release",
-        "--package",
-        "undelfs-tests",
-        "--bin",
-        "memfs",
-    ]))?;
+    run::run(&mut run::cargo(["build", "--release", "--package", "undelfs-tests", "--bin", "memfs"]))?;
     Ok(run::built("release")?.join("memfs"))
 }
 
@@ -92,36 +77,35 @@ impl Place {
     pub(crate) fn device(&self) -> Result<Option<String>, String> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| error.to_string())?;
         let here = |line: &&str| line.split(' ').nth(4).map(Path::new) == Some(&self.dir);
-        Ok(mounts
-            .lines()
-            .rev()
-            .find(here)
-            .and_then(|line| line.split(' ').nth(2))
-            .map(str::to_owned))
+        Ok(mounts.lines().rev().find(here).and_then(|line| line.split(' ').nth(2)).map(str::to_owned))
     }
 
-    /// Sets the read-ahead of what is mounted here, in KiB.
-    pub(crate) fn read_ahead(&self, kib: u32) -> Result<(), String> {
+    /// The read-ahead of what is mounted here, in KiB as the system writes it.
+    pub(crate) fn read_ahead(&self) -> Result<String, String> {
+        let path = self.read_ahead_path()?;
+        let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Sets it.
+    pub(crate) fn set_read_ahead(&self, kib: &str) -> Result<(), String> {
+        let path = self.read_ahead_path()?;
+        fs::write(&path, kib).map_err(|error| format!("{path}: {error}"))
+    }
+
+    fn read_ahead_path(&self) -> Result<String, String> {
         let device = self.device()?.ok_or("nothing is mounted")?;
-        let path = format!("/sys/class/bdi/{device}/read_ahead_kb");
-        fs::write(&path, kib.to_string()).map_err(|error| format!("{path}: {error}"))
+        Ok(format!("/sys/class/bdi/{device}/read_ahead_kb"))
     }
 
     /// `VmHWM`, the peak resident memory in MiB, of the process that serves what is mounted here.
     pub(crate) fn peak_memory(&self) -> Result<f64, String> {
         let needle = self.dir.to_string_lossy().into_owned();
-        for entry in fs::read_dir("/proc")
-            .map_err(|error| error.to_string())?
-            .flatten()
-        {
+        for entry in fs::read_dir("/proc").map_err(|error| error.to_string())?.flatten() {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            let words: Vec<_> = line
-                .split(|byte| *byte == 0)
-                .map(String::from_utf8_lossy)
-                .collect();
-            let is_server = words
-                .first()
-                .is_some_and(|program| program.contains("undelfs") || program.contains("exe"));
+            let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+            let is_server =
+                words.first().is_some_and(|program| program.contains("undelfs") || program.contains("exe"));
             if !is_server || !words.iter().any(|word| *word == needle) {
                 continue;
             }
@@ -129,9 +113,7 @@ impl Place {
                 fs::read_to_string(entry.path().join("status")).map_err(|error| error.to_string())?;
             let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
             let kib = line.and_then(|text| text.trim().split(' ').next()?.parse::<f64>().ok());
-            return kib
-                .map(|kib| kib / 1024.0)
-                .ok_or_else(|| "no VmHWM in the server's status".to_owned());
+            return kib.map(|kib| kib / 1024.0).ok_or_else(|| "no VmHWM in the server's status".to_owned());
         }
         Err(format!("no process serves {needle}"))
     }

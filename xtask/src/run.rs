@@ -10,9 +10,7 @@ use std::{
 
 /// Makes the workspace's root the working directory.
 pub(crate) fn enter_root() -> Result<(), String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .ok_or("xtask stands in no workspace")?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask stands in no workspace")?;
     env::set_current_dir(root).map_err(|error| format!("{}: {error}", root.display()))
 }
 
@@ -42,22 +40,14 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comma
 /// Runs `command` with our output, shown before; an error when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     eprintln!("$ {}", shown(command));
-    let status = command
-        .status()
-        .map_err(|error| format!("{}: {error}", shown(command)))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{} ended with {status}", shown(command)))
-    }
+    let status = command.status().map_err(|error| format!("{}: {error}", shown(command)))?;
+    if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", shown(command))) }
 }
 
 /// Runs `command` and returns its standard output; an error with what it said when it fails.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{}: {error}", shown(command)))?;
+    let output =
+        command.stdin(Stdio::null()).output().map_err(|error| format!("{}: {error}", shown(command)))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -67,38 +57,24 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
 
 /// Runs `command` without its output, and returns how long it took.
 pub(crate) fn timed(command: &mut Command) -> Result<Duration, String> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let start = Instant::now();
-    let status = command
-        .status()
-        .map_err(|error| format!("{}: {error}", shown(command)))?;
+    let status = command.status().map_err(|error| format!("{}: {error}", shown(command)))?;
     let taken = start.elapsed();
-    if status.success() {
-        Ok(taken)
-    } else {
-        Err(format!("{} ended with {status}", shown(command)))
-    }
+    if status.success() { Ok(taken) } else { Err(format!("{} ended with {status}", shown(command))) }
 }
 
 /// The command as a person would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 /// True where a program called `name` can be started.
 pub(crate) fn is_installed(name: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    env::split_paths(&path)
-        .chain(system)
-        .any(|dir| dir.join(name).is_file())
+    env::split_paths(&path).chain(system).any(|dir| dir.join(name).is_file())
 }
 
 /// Cargo's folder of built programs, for `profile`.

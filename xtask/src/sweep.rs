@@ -10,21 +10,14 @@ pub(crate) fn run() -> Result<(), String> {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     let mounts = read("/proc/self/mountinfo")?;
     // Last mounted, first unmounted.
-    for point in mounts
-        .lines()
-        .rev()
-        .filter_map(|line| line.split(' ').nth(4))
-        .filter(|point| is_ours(point))
+    for point in mounts.lines().rev().filter_map(|line| line.split(' ').nth(4)).filter(|point| is_ours(point))
     {
         eprintln!("sweeping {point}");
         quietly(Command::new("umount").arg("-l").arg(point.replace("\\040", " ")));
     }
-    let loops = Command::new("losetup")
-        .args(["--list", "--noheadings", "--output", "NAME,BACK-FILE"])
-        .output();
-    let loops = loops
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        .unwrap_or_default();
+    let loops =
+        Command::new("losetup").args(["--list", "--noheadings", "--output", "NAME,BACK-FILE"]).output();
+    let loops = loops.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     for line in loops.lines().filter(|line| is_ours(line)) {
         if let Some(device) = line.split_whitespace().next() {
             eprintln!("sweeping {device}");

@@ -12,9 +12,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let mut tests = run::cargo(["test", "--workspace"]);
     tests.args(args).env("UNDELFS_BIN", program);
     // The tests hash and compare gigabytes; overflow checks and debug assertions stay.
-    tests
-        .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")
-        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+    tests.env("CARGO_PROFILE_TEST_OPT_LEVEL", "1").env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
     let done = run::run(&mut tests);
     sweep::run()?;
     done

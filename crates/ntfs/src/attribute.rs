@@ -105,13 +105,18 @@ impl<'a> Attribute<'a> {
         self.header.non_resident != 0
     }
 
-    /// The name in UTF-16LE, empty for an attribute without one, or whose name does not fit into it.
-    pub fn name(&self) -> &'a [u8] {
+    /// The name in UTF-16LE, empty for an attribute without one; `None` where it does not fit into the attribute.
+    pub fn name(&self) -> Option<&'a [u8]> {
         let start = usize::from(self.header.name_offset.get());
-        let len = usize::from(self.header.name_length).saturating_mul(2);
-        self.bytes
-            .get(start..start.saturating_add(len))
-            .unwrap_or_default()
+        match usize::from(self.header.name_length).saturating_mul(2) {
+            0 => Some(&[]),
+            len => self.bytes.get(start..start.saturating_add(len)),
+        }
+    }
+
+    /// True for an attribute without a name.
+    pub fn is_unnamed(&self) -> bool {
+        self.header.name_length == 0
     }
 
     /// The content, or where it is. `None` where the attribute's fields contradict each other.
@@ -146,11 +151,17 @@ impl<'a> Attribute<'a> {
 pub struct Attributes<'a> {
     record: &'a [u8],
     at: usize,
+    complete: bool,
 }
 
 impl<'a> Attributes<'a> {
     pub(crate) fn new(record: &'a [u8], at: usize) -> Self {
-        Self { record, at }
+        Self { record, at, complete: false }
+    }
+
+    /// True once the end mark was reached: what follows is no attribute of the file.
+    pub fn is_complete(&self) -> bool {
+        self.complete
     }
 }
 
@@ -159,22 +170,20 @@ impl<'a> Iterator for Attributes<'a> {
 
     fn next(&mut self) -> Option<Attribute<'a>> {
         let rest = self.record.get(self.at..)?;
+        if u32_at(rest, 0)? == END {
+            self.complete = true;
+            self.at = usize::MAX;
+            return None;
+        }
         let (header, _) = Header::ref_from_prefix(rest).ok()?;
         let length = usize::try_from(header.length.get()).ok()?;
-        if header.kind.get() == END || length < size_of::<Header>() {
+        if length < size_of::<Header>() {
             self.at = usize::MAX;
             return None;
         }
         let bytes = rest.get(..length);
-        self.at = if bytes.is_some() {
-            self.at.saturating_add(length)
-        } else {
-            usize::MAX
-        };
-        Some(Attribute {
-            bytes: bytes?,
-            header,
-        })
+        self.at = if bytes.is_some() { self.at.saturating_add(length) } else { usize::MAX };
+        Some(Attribute { bytes: bytes?, header })
     }
 }
 
@@ -207,10 +216,12 @@ pub(crate) mod tests {
         bytes.extend(resident(kind::DATA, "stream", b"second"));
         bytes.extend(END.to_le_bytes());
         bytes.extend([0; 60]);
-        let all: Vec<_> = Attributes::new(&bytes, 0).collect();
+        let mut attributes = Attributes::new(&bytes, 0);
+        let all: Vec<_> = attributes.by_ref().collect();
+        assert!(attributes.is_complete());
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].resident().unwrap(), b"first");
-        assert_eq!(crate::name::to_wtf8(all[1].name()), b"stream");
+        assert_eq!(crate::name::to_wtf8(all[1].name().unwrap()), b"stream");
         assert_eq!(all[1].resident().unwrap(), b"second");
     }
 
@@ -221,8 +232,18 @@ pub(crate) mod tests {
             let mut bad = resident(kind::DATA, "", b"y");
             bad[4..8].copy_from_slice(&length.to_le_bytes());
             bytes.extend(bad);
-            assert_eq!(Attributes::new(&bytes, 0).count(), 1, "length {length}");
+            let mut attributes = Attributes::new(&bytes, 0);
+            assert_eq!(attributes.by_ref().count(), 1, "length {length}");
+            assert!(!attributes.is_complete(), "length {length}");
         }
+    }
+
+    #[test]
+    fn a_name_that_does_not_fit_is_not_taken_for_no_name() {
+        let mut bytes = resident(kind::DATA, "stream", b"x");
+        bytes[10] = 200;
+        let attribute = Attributes::new(&bytes, 0).next().unwrap();
+        assert!(attribute.name().is_none() && !attribute.is_unnamed());
     }
 
     #[test]

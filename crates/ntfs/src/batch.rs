@@ -1,10 +1,13 @@
 //! What one piece of `$MFT` gives: files, and parts of files whose base record may be in another piece.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use undelfs_source::ReadAt;
 use undelfs_volume::filesystem::{Claim, File, FileFlags, FileTime, Link, Owner, Place, Scan, Want};
 
 use crate::{
     attribute::{Attribute, ENCRYPTED, Form, NonResident, kind},
-    mft::Ground,
+    mft::{Ground, MAX_LIST},
     name,
     record::{Record, Reference},
     reparse_point,
@@ -20,6 +23,8 @@ const REPARSE_POINT: u32 = 0x400;
 const RESERVED_RECORDS: u32 = 16;
 /// Index of the owner that stands for all live files.
 const LIVE_OWNER: u32 = 0;
+/// Largest size of a stream in bytes.
+pub(crate) const MAX_SIZE: u64 = i64::MAX.cast_unsigned();
 /// Record of the root directory.
 pub(crate) const ROOT: u32 = 5;
 /// Record of the directory `$Extend`.
@@ -27,8 +32,45 @@ const EXTEND: u64 = 11;
 
 /// How records are to be read.
 pub(crate) struct Reader<'a> {
-    pub(crate) ground: &'a Ground,
-    pub(crate) want: Want,
+    ground: &'a Ground,
+    want: Want,
+    /// Clusters that the source has.
+    present: u64,
+    /// Bytes of attribute lists in clusters that may still be read.
+    lists: AtomicU64,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(ground: &'a Ground, want: Want) -> Self {
+        let cluster = u64::from(ground.boot.bytes_per_cluster);
+        let bytes = ground.volume.present();
+        let present = bytes.checked_div(cluster).unwrap_or(0).min(ground.boot.clusters());
+        // No volume has more lists than bytes; one that pretends to must not take longer.
+        Self { ground, want, present, lists: AtomicU64::new(bytes) }
+    }
+
+    fn cluster(&self) -> u64 {
+        u64::from(self.ground.boot.bytes_per_cluster)
+    }
+
+    /// What the attribute list of a base record says; `None` where it has none.
+    fn list(&self, number: u32, record: &Record<'_>, covered: u64) -> Option<List> {
+        let list = record.attributes().find(|attribute| attribute.kind() == kind::ATTRIBUTE_LIST)?;
+        let bytes = match list.form() {
+            Some(Form::NonResident(form)) => form.size.min(MAX_LIST),
+            _ => 0,
+        };
+        let take = |left: u64| left.checked_sub(bytes);
+        let allowed = self.lists.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+        let entries = allowed.then(|| self.ground.attribute_list(record)).flatten();
+        let holders = entries.filter(|(_, sound)| *sound).map(|(entries, _)| {
+            let mut holders: Vec<u64> = entries.iter().map(|entry| entry.holder.record).collect();
+            holders.sort_unstable();
+            holders.dedup();
+            holders.iter().filter(|holder| **holder != u64::from(number)).count()
+        });
+        Some(List { record: number, holders, covered })
+    }
 }
 
 /// A name as it was met, before short names that stand beside long ones are left out.
@@ -46,7 +88,7 @@ pub(crate) struct Extension {
     pub(crate) removed: bool,
     /// Size of the unnamed stream, where this record begins it.
     pub(crate) size: Option<u64>,
-    pub(crate) facts: Facts,
+    pub(crate) tally: Tally,
     /// Index of the first of its names in [`Batch::extension_links`].
     pub(crate) first_link: u32,
     /// How many names it has.
@@ -57,11 +99,36 @@ pub(crate) struct Extension {
 
 /// What the attributes of one record add up to.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Facts {
+pub(crate) struct Tally {
+    /// Clusters on the volume.
     pub(crate) clusters: u64,
+    /// Clusters of the unnamed stream whose place is described, holes too.
+    pub(crate) covered: u64,
     pub(crate) named_streams: bool,
     pub(crate) damaged: bool,
     pub(crate) encrypted: bool,
+    pub(crate) resident: bool,
+    pub(crate) link: bool,
+    /// Some clusters lie where the source has no bytes.
+    pub(crate) beyond: bool,
+}
+
+impl Tally {
+    /// True where the place of every byte of an unnamed stream of `size` bytes is described.
+    pub(crate) fn covers(&self, size: Option<u64>, cluster: u64) -> bool {
+        self.resident || size.is_none_or(|size| self.covered.saturating_mul(cluster) >= size)
+    }
+}
+
+/// What the attribute list of a file says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct List {
+    /// The base record.
+    pub(crate) record: u32,
+    /// How many other records hold attributes of the file; `None` where the list is damaged.
+    pub(crate) holders: Option<usize>,
+    /// Clusters of the unnamed stream that the base record describes.
+    pub(crate) covered: u64,
 }
 
 /// What one piece of `$MFT` gives.
@@ -74,6 +141,7 @@ pub(crate) struct Batch {
     pub(crate) owners: Vec<Owner>,
     pub(crate) extensions: Vec<Extension>,
     pub(crate) extension_links: Vec<RawLink>,
+    pub(crate) lists: Vec<List>,
     pub(crate) notes: Vec<String>,
     pub(crate) more_notes: u64,
 }
@@ -81,14 +149,13 @@ pub(crate) struct Batch {
 /// What is known of a record while its attributes are read.
 #[derive(Default)]
 struct Sight {
-    facts: Facts,
+    tally: Tally,
     info: Option<StandardInformation>,
     latest: FileTime,
     name_attributes: u32,
     name_tag: u32,
     tag: Option<u32>,
     size: Option<u64>,
-    resident: bool,
     interix: bool,
     list: bool,
     index: bool,
@@ -108,18 +175,14 @@ impl Batch {
     pub(crate) fn add(&mut self, reader: &Reader<'_>, number: u32, record: &Record<'_>) {
         let live = record.in_use();
         let needed = record.is_directory() || record.base().is_some();
-        let wanted = if live {
-            reader.want.regular || needed
-        } else {
-            reader.want.removed
-        };
+        let wanted = if live { reader.want.regular || needed } else { reader.want.removed };
         // Claims of deleted and live files decide what is overwritten; nobody asks for that of live files.
         let claims = reader.want.removed;
         if !wanted && !claims {
             return;
         }
         let owner = claims.then(|| self.owner(record));
-        let links = self.files_links(record);
+        let links = self.next_link(record);
         let sight = self.look(reader, record, owner, wanted);
         self.close_owner(owner, &sight, number);
         if let Some(base) = record.base() {
@@ -129,10 +192,7 @@ impl Batch {
                 record: number,
                 removed: !live,
                 size: sight.size,
-                facts: Facts {
-                    damaged: sight.facts.damaged || record.damaged(),
-                    ..sight.facts
-                },
+                tally: sight.tally,
                 first_link: links,
                 links: (self.extension_links.len() as u32).saturating_sub(links),
                 owner: owner.filter(|owner| *owner < owners && *owner != LIVE_OWNER).unwrap_or(u32::MAX),
@@ -142,34 +202,34 @@ impl Batch {
         let named = self.links.get(links as usize).is_some();
         let known = named || sight.size.is_some() || sight.list || sight.index;
         if wanted && known {
-            self.push_file(number, record, &sight, links);
+            if sight.list {
+                self.lists.extend(reader.list(number, record, sight.tally.covered));
+            }
+            self.push_file(reader, number, record, &sight, links);
         }
     }
 
-    fn files_links(&self, record: &Record<'_>) -> u32 {
-        let links = if record.base().is_some() {
-            &self.extension_links
-        } else {
-            &self.links
-        };
+    fn next_link(&self, record: &Record<'_>) -> u32 {
+        let links = if record.base().is_some() { &self.extension_links } else { &self.links };
         links.len() as u32
     }
 
+    /// The owner of what a record claims. All live files are one.
     fn owner(&mut self, record: &Record<'_>) -> u32 {
-        let live = record.in_use();
-        let owner = Owner {
-            file: u32::MAX,
-            live,
-            journal: record.journal(),
-            latest: FileTime(0),
-        };
-        self.owners.push(owner);
+        if self.owners.is_empty() {
+            self.owners.push(Owner { file: u32::MAX, live: true, journal: 0, latest: FileTime(0) });
+        }
+        if record.in_use() {
+            return LIVE_OWNER;
+        }
+        let journal = record.journal();
+        self.owners.push(Owner { file: u32::MAX, live: false, journal, latest: FileTime(0) });
         (self.owners.len() as u32).saturating_sub(1)
     }
 
     /// Completes the owner with what its attributes told, or drops it where it claimed nothing.
     fn close_owner(&mut self, owner: Option<u32>, sight: &Sight, number: u32) {
-        let Some(index) = owner else { return };
+        let Some(index) = owner.filter(|index| *index != LIVE_OWNER) else { return };
         if self.claims.last().is_none_or(|claim| claim.owner != index) {
             self.owners.truncate(index as usize);
         } else if let Some(owner) = self.owners.get_mut(index as usize) {
@@ -182,8 +242,9 @@ impl Batch {
     fn look(&mut self, reader: &Reader<'_>, record: &Record<'_>, owner: Option<u32>, wanted: bool) -> Sight {
         let mut sight = Sight::default();
         let extension = record.base().is_some();
-        let first_link = self.files_links(record) as usize;
-        for attribute in record.attributes() {
+        let first_link = self.next_link(record) as usize;
+        let mut attributes = record.attributes();
+        for attribute in attributes.by_ref() {
             match attribute.kind() {
                 kind::STANDARD_INFORMATION => {
                     sight.info = attribute.resident().and_then(StandardInformation::parse);
@@ -201,7 +262,7 @@ impl Batch {
                             self.push_link(&name, extension);
                         }
                     } else {
-                        sight.facts.damaged = true;
+                        sight.tally.damaged = true;
                     }
                 }
                 kind::DATA => sight.data(&attribute),
@@ -209,13 +270,17 @@ impl Batch {
                 kind::REPARSE_POINT => sight.tag = attribute.resident().and_then(reparse_point::tag),
                 _ => {}
             }
-            let Some(Form::NonResident(form)) =
-                attribute.is_non_resident().then(|| attribute.form()).flatten()
-            else {
+            if !attribute.is_non_resident() {
                 continue;
-            };
-            self.claim(reader, &form, owner, &mut sight.facts);
+            }
+            let Some(Form::NonResident(form)) = attribute.form() else { continue };
+            let covered = self.claim(reader, &form, owner, &mut sight.tally);
+            if attribute.kind() == kind::DATA && attribute.is_unnamed() {
+                sight.tally.covered = sight.tally.covered.saturating_add(covered);
+            }
         }
+        sight.tally.damaged |= !attributes.is_complete() || record.damaged();
+        sight.tally.link = sight.tag.is_some_and(reparse_point::is_link);
         if !extension && !sight.list {
             drop_short_names(&mut self.links, first_link);
         }
@@ -230,36 +295,33 @@ impl Batch {
         let before = self.names.len();
         name::push_wtf8(name.name, &mut self.names);
         let name_len = self.names.len().saturating_sub(before) as u16;
-        let link = Link {
-            file: u32::MAX,
-            parent,
-            parent_generation: name.parent.sequence,
-            name_len,
-            name_at,
-        };
-        let raw = RawLink {
-            link,
-            short: name.namespace == Namespace::Dos,
-        };
-        if extension {
-            self.extension_links.push(raw)
-        } else {
-            self.links.push(raw)
-        }
+        let link =
+            Link { file: u32::MAX, parent, parent_generation: name.parent.sequence, name_len, name_at };
+        let raw = RawLink { link, short: name.namespace == Namespace::Dos };
+        if extension { self.extension_links.push(raw) } else { self.links.push(raw) }
     }
 
-    /// Counts the clusters of an attribute, and notes them as claimed.
-    fn claim(&mut self, reader: &Reader<'_>, form: &NonResident<'_>, owner: Option<u32>, facts: &mut Facts) {
+    /// Counts the clusters of an attribute, and notes as claimed those that the source has. Says how many clusters
+    /// the attribute describes, holes too.
+    fn claim(
+        &mut self,
+        reader: &Reader<'_>,
+        form: &NonResident<'_>,
+        owner: Option<u32>,
+        tally: &mut Tally,
+    ) -> u64 {
+        let mut covered = 0_u64;
         for run in Runs::new(form.mapping_pairs, form.lowest_vcn, reader.ground.boot.clusters()) {
             let Ok(run) = run else {
-                facts.damaged = true;
-                return;
+                tally.damaged = true;
+                break;
             };
+            covered = covered.saturating_add(run.count);
             let Place::At(mut first) = run.place else { continue };
-            facts.clusters = facts.clusters.saturating_add(run.count);
-            let (Some(owner), mut left) = (owner, run.count) else {
-                continue;
-            };
+            tally.clusters = tally.clusters.saturating_add(run.count);
+            let mut left = run.count.min(reader.present.saturating_sub(first));
+            tally.beyond |= left < run.count;
+            let Some(owner) = owner else { continue };
             while left > 0 {
                 let count = u32::try_from(left).unwrap_or(u32::MAX);
                 self.claims.push(Claim { first, count, owner });
@@ -267,29 +329,40 @@ impl Batch {
                 left = left.saturating_sub(u64::from(count));
             }
         }
+        // The highest cluster of an empty stream is written as -1.
+        let stated = form.highest_vcn.wrapping_add(1).saturating_sub(form.lowest_vcn);
+        tally.damaged |= covered < stated;
+        covered
     }
 
-    fn push_file(&mut self, number: u32, record: &Record<'_>, sight: &Sight, first_link: u32) {
+    fn push_file(
+        &mut self,
+        reader: &Reader<'_>,
+        number: u32,
+        record: &Record<'_>,
+        sight: &Sight,
+        first_link: u32,
+    ) {
         let live = record.in_use();
         let named = self.links.get(first_link as usize);
         let extend = named.is_some_and(|raw| u64::from(raw.link.parent) == EXTEND);
         let metadata = live && ((number < RESERVED_RECORDS && number != ROOT) || extend);
         let attributes = sight.info.map_or(sight.name_attributes, |info| info.attributes);
-        let tag = sight
-            .tag
-            .or_else(|| (attributes & REPARSE_POINT != 0).then_some(sight.name_tag));
+        let tag = sight.tag.or_else(|| (attributes & REPARSE_POINT != 0).then_some(sight.name_tag));
         let link = tag.is_some_and(reparse_point::is_link) || (sight.interix && attributes & SYSTEM != 0);
         let directory = record.is_directory();
         let mut flags = FileFlags::empty();
         flags.set(FileFlags::REMOVED, !live);
         flags.set(FileFlags::DIRECTORY, directory && !link);
         flags.set(FileFlags::LINK, link);
-        flags.set(FileFlags::NAMED_STREAMS, sight.facts.named_streams);
-        flags.set(FileFlags::RESIDENT, sight.resident);
-        flags.set(FileFlags::DAMAGED, sight.facts.damaged || record.damaged());
+        flags.set(FileFlags::NAMED_STREAMS, sight.tally.named_streams);
+        flags.set(FileFlags::RESIDENT, sight.tally.resident);
+        let short = !sight.list && !sight.tally.covers(sight.size, reader.cluster());
+        flags.set(FileFlags::DAMAGED, sight.tally.damaged || short);
+        flags.set(FileFlags::BEYOND_END, sight.tally.beyond);
         flags.set(FileFlags::SEVERAL_RECORDS, sight.list);
         flags.set(FileFlags::NO_CONTENT, !directory && !link && sight.size.is_none());
-        flags.set(FileFlags::ENCRYPTED, sight.facts.encrypted);
+        flags.set(FileFlags::ENCRYPTED, sight.tally.encrypted);
         flags.set(FileFlags::METADATA, metadata);
         let time =
             |pick: fn(&StandardInformation) -> FileTime| sight.info.as_ref().map_or(sight.latest, pick);
@@ -300,7 +373,7 @@ impl Batch {
             attributes,
             first_link,
             size: sight.size.unwrap_or(0),
-            clusters: sight.facts.clusters,
+            clusters: sight.tally.clusters,
             created: time(|info| info.created),
             modified: time(|info| info.modified),
             changed: time(|info| info.changed),
@@ -311,25 +384,29 @@ impl Batch {
 
 impl Sight {
     fn data(&mut self, attribute: &Attribute<'_>) {
-        let unnamed = attribute.name().is_empty();
+        let unnamed = attribute.is_unnamed();
         let begins = match attribute.form() {
+            Some(Form::NonResident(form)) if form.size > MAX_SIZE => {
+                self.tally.damaged = true;
+                None
+            }
             Some(Form::NonResident(form)) => (form.lowest_vcn == 0).then_some(form.size),
             Some(Form::Resident(content)) => {
-                self.resident |= unnamed;
+                self.tally.resident |= unnamed;
                 self.interix |= unnamed && content.starts_with(reparse_point::INTERIX_LINK);
                 Some(content.len() as u64)
             }
             None => {
-                self.facts.damaged = true;
+                self.tally.damaged = true;
                 return;
             }
         };
         if !unnamed {
-            self.facts.named_streams = true;
+            self.tally.named_streams = true;
             return;
         }
-        self.facts.encrypted |= attribute.flags() & ENCRYPTED != 0;
-        self.size = begins.or(self.size);
+        self.tally.encrypted |= attribute.flags() & ENCRYPTED != 0;
+        self.size = self.size.or(begins);
     }
 }
 

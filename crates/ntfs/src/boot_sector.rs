@@ -51,9 +51,7 @@ const MAX_CLUSTER: u32 = 2 << 20;
 impl BootSector {
     /// Clusters of the volume.
     pub fn clusters(&self) -> u64 {
-        let bytes = self
-            .total_sectors
-            .saturating_mul(u64::from(self.bytes_per_sector));
+        let bytes = self.total_sectors.saturating_mul(u64::from(self.bytes_per_sector));
         bytes.checked_div(u64::from(self.bytes_per_cluster)).unwrap_or(0)
     }
 
@@ -76,10 +74,7 @@ impl BootSector {
         }
         let bytes_per_sector = u32::from(boot.bytes_per_sector.get());
         if !bytes_per_sector.is_power_of_two() || !(256..=4096).contains(&bytes_per_sector) {
-            return Err(wrong(
-                "a sector size of 256 to 4096 bytes",
-                format!("{bytes_per_sector}"),
-            ));
+            return Err(wrong("a sector size of 256 to 4096 bytes", format!("{bytes_per_sector}")));
         }
         // Up to 128 the field counts sectors; from 244 on it is 256 less the exponent of two.
         let sectors_per_cluster = match boot.sectors_per_cluster {
@@ -96,12 +91,7 @@ impl BootSector {
         }
         let record_size = size_in_clusters(boot.record_size, bytes_per_cluster)
             .filter(|size| (512..=65536).contains(size))
-            .ok_or_else(|| {
-                wrong(
-                    "a FILE record of 512 to 65536 bytes",
-                    format!("{}", boot.record_size),
-                )
-            })?;
+            .ok_or_else(|| wrong("a FILE record of 512 to 65536 bytes", format!("{}", boot.record_size)))?;
         let found = Self {
             bytes_per_sector,
             bytes_per_cluster,
@@ -117,12 +107,7 @@ impl BootSector {
         if found.mft >= found.clusters() && found.mft_mirror >= found.clusters() {
             return Err(wrong(
                 "`$MFT` or `$MFTMirr` inside the volume",
-                format!(
-                    "clusters {} and {} of {}",
-                    found.mft,
-                    found.mft_mirror,
-                    found.clusters()
-                ),
+                format!("clusters {} and {} of {}", found.mft, found.mft_mirror, found.clusters()),
             ));
         }
         Ok(found)
@@ -188,10 +173,7 @@ mod tests {
     #[test]
     fn geometry_is_read_from_the_fields() {
         let boot = BootSector::parse(&sector(8, -10), 0).unwrap();
-        assert_eq!(
-            (boot.bytes_per_cluster, boot.record_size, boot.clusters()),
-            (4096, 1024, 125_000)
-        );
+        assert_eq!((boot.bytes_per_cluster, boot.record_size, boot.clusters()), (4096, 1024, 125_000));
         assert_eq!((boot.mft, boot.mft_mirror, boot.serial), (4, 8, 0x1234));
     }
 
@@ -199,10 +181,7 @@ mod tests {
     fn clusters_above_64_kib_are_written_as_an_exponent() {
         let boot = BootSector::parse(&sector(244, -10), 0).unwrap();
         assert_eq!(boot.bytes_per_cluster, 2 << 20);
-        assert_eq!(
-            BootSector::parse(&sector(128, -12), 0).unwrap().bytes_per_cluster,
-            64 << 10
-        );
+        assert_eq!(BootSector::parse(&sector(128, -12), 0).unwrap().bytes_per_cluster, 64 << 10);
         assert!(BootSector::parse(&sector(200, -10), 0).is_err());
     }
 

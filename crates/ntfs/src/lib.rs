@@ -27,7 +27,8 @@ use undelfs_source::ReadAt;
 use undelfs_volume::{
     Error, FileSystemKind,
     filesystem::{
-        Facts, File, FileFlags, FileSystem, FileTime, Layout, LinkTarget, Scan, Stream, Want, Watch,
+        Facts, File, FileFlags, FileSystem, FileTime, Layout, LinkTarget, Place, Run, Scan, Stream, Want,
+        Watch,
     },
 };
 
@@ -57,22 +58,23 @@ pub struct Ntfs {
 }
 
 impl Ntfs {
-    /// Opens the volume whose bytes are `volume`.
+    /// Opens the volume whose bytes are `volume`. `boot` is its boot sector where the caller found it; otherwise, and
+    /// where that is not sound, the volume's first sector is used, or its last one.
     ///
     /// # Errors
     /// When neither boot sector nor its backup is sound, or neither `$MFT` nor `$MFTMirr` begins with a sound
     /// record.
-    pub fn open(volume: Arc<dyn ReadAt>) -> Result<Self, Error> {
-        let (boot, note) = BootSector::of_volume(&volume)?;
+    pub fn open(volume: Arc<dyn ReadAt>, boot: Option<&[u8]>) -> Result<Self, Error> {
+        let given = boot.and_then(|bytes| BootSector::parse(bytes, 0).ok());
+        let (boot, note) = match given {
+            Some(boot) => (boot, None),
+            None => BootSector::of_volume(&volume)?,
+        };
         let mut notes: Vec<String> = note.into_iter().collect();
-        let stated = boot
-            .total_sectors
-            .saturating_mul(u64::from(boot.bytes_per_sector));
-        if volume.size() < stated {
-            let size = volume.size();
-            notes.push(format!(
-                "the volume has {stated} bytes, only the first {size} are in the source"
-            ));
+        let stated = boot.total_sectors.saturating_mul(u64::from(boot.bytes_per_sector));
+        let size = volume.present();
+        if size < stated {
+            notes.push(format!("the volume has {stated} bytes, only the first {size} are in the source"));
         }
         let ground = Ground { volume, boot };
         let mft = Mft::open(&ground, &mut notes)?;
@@ -89,23 +91,19 @@ impl Ntfs {
             notes,
         };
         describe_volume(&ground, &mft, &mut facts);
-        Ok(Self {
-            ground,
-            mft,
-            facts,
-            upcase: OnceLock::new(),
-            extensions: OnceLock::new(),
-        })
+        Ok(Self { ground, mft, facts, upcase: OnceLock::new(), extensions: OnceLock::new() })
     }
 
-    /// The extension records of a base record that the scan found.
+    /// True after the first scan.
+    fn is_scanned(&self) -> bool {
+        self.extensions.get().is_some()
+    }
+
+    /// The extension records of a base record that the scan found, ascending.
     fn extensions_of(&self, base: u32) -> impl Iterator<Item = u32> {
         let all = self.extensions.get().map_or(&[][..], Vec::as_slice);
         let from = all.partition_point(|(record, _)| *record < base);
-        all.iter()
-            .skip(from)
-            .take_while(move |(record, _)| *record == base)
-            .map(|(_, extension)| *extension)
+        all.iter().skip(from).take_while(move |(record, _)| *record == base).map(|(_, extension)| *extension)
     }
 
     /// The streams of one of the volume's own files.
@@ -129,14 +127,15 @@ impl Ntfs {
     }
 
     fn own_content(&self, record: u32) -> Option<Arc<dyn ReadAt>> {
-        let stream = self
-            .own_streams(record)
-            .ok()?
-            .into_iter()
-            .find(|stream| stream.name.is_empty())?;
+        let stream = self.own_streams(record).ok()?.into_iter().find(|stream| stream.name.is_empty())?;
         Some(match stream.layout {
             Layout::Resident(content) => Arc::new(content.to_vec()),
-            Layout::Runs(runs) => Arc::new(self.ground.reader(runs.to_vec(), stream.size, stream.valid)),
+            Layout::Runs(runs) => {
+                // The volume's own files have no holes: one is damage, and must not read as zeros.
+                let place = |run: &Run| if run.place == Place::Hole { Place::Lost } else { run.place };
+                let runs = runs.iter().map(|run| Run { place: place(run), ..*run }).collect();
+                Arc::new(self.ground.reader(runs, stream.size, stream.valid))
+            }
         })
     }
 }
@@ -145,9 +144,7 @@ impl Ntfs {
 fn describe_volume(ground: &Ground, mft: &Mft, facts: &mut Facts) {
     let read = mft.read(VOLUME);
     let Some(record) = read.as_ref().ok().and_then(|buf| buf.record()) else {
-        facts
-            .notes
-            .push("FILE record 3 (`$Volume`) is damaged; label and version are unknown".to_owned());
+        facts.notes.push("FILE record 3 (`$Volume`) is damaged; label and version are unknown".to_owned());
         return;
     };
     let content = |wanted: u32| {
@@ -157,15 +154,10 @@ fn describe_volume(ground: &Ground, mft: &Mft, facts: &mut Facts) {
     if let Some(label) = content(kind::VOLUME_NAME) {
         facts.label = String::from_utf8_lossy(&name::to_wtf8(&label)).into_owned();
     }
-    if let Some(info) = content(kind::VOLUME_INFORMATION)
-        .as_deref()
-        .and_then(VolumeInformation::parse)
-    {
+    if let Some(info) = content(kind::VOLUME_INFORMATION).as_deref().and_then(VolumeInformation::parse) {
         facts.version = format!("{}.{}", info.version.0, info.version.1);
         if info.dirty {
-            facts
-                .notes
-                .push("the volume is marked dirty: Windows had not finished writing to it".to_owned());
+            facts.notes.push("the volume is marked dirty: Windows had not finished writing to it".to_owned());
         }
     }
 }
@@ -184,7 +176,7 @@ impl FileSystem for Ntfs {
 
     fn bitmap(&self) -> Option<Arc<dyn ReadAt>> {
         let bitmap = self.own_content(BITMAP)?;
-        (bitmap.size() >= self.ground.boot.clusters().div_ceil(8)).then_some(bitmap)
+        Some(bitmap)
     }
 
     fn streams(&self, file: &File) -> Result<Vec<Stream>, Error> {

@@ -29,32 +29,25 @@ impl Lznt1 {
         let cluster = u64::from(cluster);
         let unit_clusters = 1_u64.checked_shl(u32::from(unit_exponent))?;
         let unit = unit_clusters.checked_mul(cluster)?;
-        (unit > 0 && unit <= Self::MAX_UNIT).then_some(Self {
-            runs,
-            cluster,
-            unit_clusters,
-        })
+        (unit > 0 && unit <= Self::MAX_UNIT).then_some(Self { runs, cluster, unit_clusters })
     }
 
-    /// How many clusters of a unit are stored; they are its first ones.
-    fn stored(&self, unit: u64) -> u64 {
+    /// How many clusters of a unit are stored. `None` where they are not its first ones, as they have to be.
+    fn stored(&self, unit: u64) -> Option<u64> {
         let first = unit.saturating_mul(self.unit_clusters);
         let end = first.saturating_add(self.unit_clusters);
-        let from = self
-            .runs
-            .partition_point(|run| run.first.saturating_add(run.count) <= first);
-        self.runs
-            .iter()
-            .skip(from)
-            .take_while(|run| run.first < end)
-            .filter(|run| run.place != Place::Hole)
-            .map(|run| {
-                run.first
-                    .saturating_add(run.count)
-                    .min(end)
-                    .saturating_sub(run.first.max(first))
-            })
-            .sum()
+        let from = self.runs.partition_point(|run| run.first.saturating_add(run.count) <= first);
+        let mut stored = first;
+        for run in self.runs.iter().skip(from).take_while(|run| run.first < end) {
+            if run.place == Place::Hole {
+                continue;
+            }
+            if run.first > stored {
+                return None;
+            }
+            stored = run.first.saturating_add(run.count).min(end);
+        }
+        Some(stored.saturating_sub(first))
     }
 }
 
@@ -71,18 +64,17 @@ impl Codec for Lznt1 {
 
     fn decode(&self, unit: u64, raw: &dyn ReadAt, out: &mut [u8]) -> Result<(), ReadError> {
         let offset = unit.saturating_mul(self.unit());
-        match self.stored(unit) {
+        let out_len = out.len() as u64;
+        let bad = |reason: String| ReadError::Decode { offset, len: out_len, reason };
+        let stored = self.stored(unit).ok_or_else(|| bad("LZNT1: a unit begins with a hole".to_owned()))?;
+        match stored {
             0 => out.fill(0),
             stored if stored == self.unit_clusters => raw.read_exact_at(out, offset)?,
             stored => {
                 let len = usize::try_from(stored.saturating_mul(self.cluster)).unwrap_or(0);
                 let mut packed = vec![0; len];
                 raw.read_exact_at(&mut packed, offset)?;
-                decompress(&packed, out).map_err(|reason| ReadError::Decode {
-                    offset,
-                    len: out.len() as u64,
-                    reason: format!("LZNT1: {reason}"),
-                })?;
+                decompress(&packed, out).map_err(|reason| bad(format!("LZNT1: {reason}")))?;
             }
         }
         Ok(())
@@ -110,9 +102,6 @@ pub enum Bad {
         /// How many bytes the chunk has so far.
         have: usize,
     },
-    /// A chunk makes more than 4096 bytes.
-    #[error("a chunk holds more than 4096 bytes")]
-    Long,
     /// A chunk's header has bits that no chunk has.
     #[error("a chunk begins with {0:#06x}, expected 0x3nnn or 0xBnnn")]
     Header(u16),
@@ -137,11 +126,7 @@ pub fn decompress(packed: &[u8], out: &mut [u8]) -> Result<(), Bad> {
         let wanted = usize::from(header & 0x0FFF).saturating_add(1);
         let end = start.saturating_add(wanted);
         let Some(chunk) = packed.get(start..end) else {
-            return Err(Bad::Cut {
-                at,
-                wanted,
-                left: packed.len().saturating_sub(start),
-            });
+            return Err(Bad::Cut { at, wanted, left: packed.len().saturating_sub(start) });
         };
         if header & 0x8000 == 0 {
             let len = chunk.len().min(content.len());
@@ -164,9 +149,6 @@ fn decompress_chunk(mut packed: &[u8], out: &mut [u8]) -> Result<(), Bad> {
         for bit in 0..8_u32 {
             if packed.is_empty() || have == out.len() {
                 break 'chunk;
-            }
-            if have >= CHUNK {
-                return Err(Bad::Long);
             }
             if flags & (1_u8 << bit) == 0 {
                 if let (Some(to), Some((&byte, rest))) = (out.get_mut(have), packed.split_first()) {
@@ -196,14 +178,10 @@ fn decompress_chunk(mut packed: &[u8], out: &mut [u8]) -> Result<(), Bad> {
 /// The distance and the length of a back reference. The further a chunk has come, the more of the 16 bits are
 /// distance: the smallest number, at least four, that can reach its start.
 fn split_token(token: u16, have: usize) -> (usize, usize) {
-    let reach = usize::BITS
-        .saturating_sub(have.saturating_sub(1).leading_zeros())
-        .clamp(4, 12);
+    let reach = usize::BITS.saturating_sub(have.saturating_sub(1).leading_zeros()).clamp(4, 12);
     let length_bits = 16_u32.saturating_sub(reach);
     let distance = usize::from(token.checked_shr(length_bits).unwrap_or(0)).saturating_add(1);
-    let mask = 1_u16
-        .checked_shl(length_bits)
-        .map_or(u16::MAX, |n| n.wrapping_sub(1));
+    let mask = 1_u16.checked_shl(length_bits).map_or(u16::MAX, |n| n.wrapping_sub(1));
     (distance, usize::from(token & mask).saturating_add(3))
 }
 
@@ -253,42 +231,17 @@ mod tests {
     #[test]
     fn damage_is_an_error() {
         let mut out = [0; 100];
-        assert_eq!(
-            decompress(&[0x05, 0xB0, 0], &mut out),
-            Err(Bad::Cut {
-                at: 0,
-                wanted: 6,
-                left: 1
-            })
-        );
-        assert_eq!(
-            decompress(&[0x02, 0xB0, 1, 0, 0], &mut out),
-            Err(Bad::Distance { distance: 1, have: 0 })
-        );
-        assert_eq!(
-            decompress(&[0x02, 0xC0, 1, 0, 0], &mut out),
-            Err(Bad::Header(0xC002))
-        );
+        assert_eq!(decompress(&[0x05, 0xB0, 0], &mut out), Err(Bad::Cut { at: 0, wanted: 6, left: 1 }));
+        assert_eq!(decompress(&[0x02, 0xB0, 1, 0, 0], &mut out), Err(Bad::Distance { distance: 1, have: 0 }));
+        assert_eq!(decompress(&[0x02, 0xC0, 1, 0, 0], &mut out), Err(Bad::Header(0xC002)));
     }
 
     #[test]
     fn only_units_with_a_hole_are_decompressed() {
         let runs: Arc<[Run]> = [
-            Run {
-                first: 0,
-                count: 16,
-                place: Place::At(0),
-            },
-            Run {
-                first: 16,
-                count: 1,
-                place: Place::At(16),
-            },
-            Run {
-                first: 17,
-                count: 31,
-                place: Place::Hole,
-            },
+            Run { first: 0, count: 16, place: Place::At(0) },
+            Run { first: 16, count: 1, place: Place::At(16) },
+            Run { first: 17, count: 31, place: Place::Hole },
         ]
         .into();
         let codec = Lznt1::new(runs, 512, 4).unwrap();

@@ -1,5 +1,7 @@
 //! Puts the pieces of a scan together: one list of files, each with all its names.
 
+use std::ops::Range;
+
 use undelfs_source::ErrorKind;
 use undelfs_volume::{
     Error,
@@ -7,14 +9,14 @@ use undelfs_volume::{
 };
 
 use crate::{
-    batch::{Batch, Extension, RawLink, drop_short_names},
+    batch::{Batch, Extension, List, RawLink, Tally, drop_short_names},
     record::same_generation,
     scan::Extensions,
 };
 
 /// Makes one scan of the pieces, which are in the order of their records.
-pub(crate) fn merge(batches: Vec<Batch>) -> Result<(Scan, Extensions), Error> {
-    let mut all = Parts::default();
+pub(crate) fn merge(batches: Vec<Batch>, cluster: u64) -> Result<(Scan, Extensions), Error> {
+    let mut all = Parts { cluster, ..Parts::default() };
     all.reserve(&batches);
     for batch in batches {
         all.append(batch)?;
@@ -22,15 +24,14 @@ pub(crate) fn merge(batches: Vec<Batch>) -> Result<(Scan, Extensions), Error> {
     let mut extensions = std::mem::take(&mut all.extensions);
     let owned = all.resolve_extensions(&mut extensions);
     all.resolve_owners();
-    for (file, extension) in &owned {
-        all.give_to_base(*file, extension);
+    let owned = all.settle_generations(owned);
+    for of_file in owned.chunk_by(|a, b| a.0 == b.0) {
+        all.give_to_base(of_file);
     }
+    all.check_lists(&owned);
     all.emit_links(&owned);
-    all.settle_generations(&owned);
     if all.more_notes > 0 {
-        all.scan
-            .notes
-            .push(format!("{} more damaged records", all.more_notes));
+        all.scan.notes.push(format!("{} more damaged records", all.more_notes));
     }
     let mut known: Extensions = owned
         .iter()
@@ -42,12 +43,15 @@ pub(crate) fn merge(batches: Vec<Batch>) -> Result<(Scan, Extensions), Error> {
 
 #[derive(Default)]
 struct Parts {
+    /// Cluster size in bytes.
+    cluster: u64,
     scan: Scan,
     raw_links: Vec<RawLink>,
     extensions: Vec<Extension>,
     extension_links: Vec<RawLink>,
     /// Owners of claims that an extension record makes, which name that record.
     extension_owners: Vec<u32>,
+    lists: Vec<List>,
     more_notes: u64,
 }
 
@@ -80,19 +84,16 @@ impl Parts {
             raw.link.name_at = raw.link.name_at.saturating_add(names);
             raw
         };
-        scan.files.extend(batch.files.into_iter().map(|f| File {
-            first_link: f.first_link.saturating_add(links),
-            ..f
-        }));
-        scan.claims.extend(batch.claims.into_iter().map(|c| Claim {
-            owner: c.owner.saturating_add(owners),
-            ..c
-        }));
+        scan.files.extend(
+            batch.files.into_iter().map(|f| File { first_link: f.first_link.saturating_add(links), ..f }),
+        );
+        scan.claims
+            .extend(batch.claims.into_iter().map(|c| Claim { owner: c.owner.saturating_add(owners), ..c }));
         scan.owners.extend(batch.owners);
         scan.names.extend(batch.names);
         self.raw_links.extend(batch.links.into_iter().map(move_link));
-        self.extension_links
-            .extend(batch.extension_links.into_iter().map(move_link));
+        self.extension_links.extend(batch.extension_links.into_iter().map(move_link));
+        self.lists.extend(batch.lists);
         for mut extension in batch.extensions {
             extension.first_link = extension.first_link.saturating_add(extension_links);
             if extension.owner != u32::MAX {
@@ -104,10 +105,7 @@ impl Parts {
         let room = Scan::MAX_NOTES.saturating_sub(scan.notes.len());
         let left_out = batch.notes.len().saturating_sub(room) as u64;
         scan.notes.extend(batch.notes.into_iter().take(room));
-        self.more_notes = self
-            .more_notes
-            .saturating_add(batch.more_notes)
-            .saturating_add(left_out);
+        self.more_notes = self.more_notes.saturating_add(batch.more_notes).saturating_add(left_out);
         Ok(())
     }
 
@@ -147,28 +145,69 @@ impl Parts {
         }
     }
 
-    fn give_to_base(&mut self, file: u32, extension: &Extension) {
-        let Some(base) = self.scan.files.get_mut(file as usize) else {
+    /// Adds what the extension records of one file tell to what its base record told.
+    fn give_to_base(&mut self, extensions: &[(u32, Extension)]) {
+        let Some(base) = extensions.first().and_then(|(file, _)| self.scan.files.get_mut(*file as usize))
+        else {
             return;
         };
-        base.clusters = base.clusters.saturating_add(extension.facts.clusters);
-        base.flags.set(
-            FileFlags::DAMAGED,
-            base.flags.contains(FileFlags::DAMAGED) || extension.facts.damaged,
-        );
+        let mut tally = Tally::default();
+        for (file, extension) in extensions {
+            let more = extension.tally;
+            tally.clusters = tally.clusters.saturating_add(more.clusters);
+            tally.covered = tally.covered.saturating_add(more.covered);
+            tally.damaged |= more.damaged;
+            tally.named_streams |= more.named_streams;
+            tally.encrypted |= more.encrypted;
+            tally.resident |= more.resident;
+            tally.link |= more.link;
+            tally.beyond |= more.beyond;
+            if let (Some(size), true) = (extension.size, base.flags.contains(FileFlags::NO_CONTENT)) {
+                base.size = size;
+                base.flags.remove(FileFlags::NO_CONTENT);
+            }
+            if let Some(owner) = self.scan.owners.get_mut(extension.owner as usize) {
+                owner.file = *file;
+                owner.latest = owner.latest.max(base.changed);
+            }
+        }
+        base.clusters = base.clusters.saturating_add(tally.clusters);
         for (flag, set) in [
-            (FileFlags::NAMED_STREAMS, extension.facts.named_streams),
-            (FileFlags::ENCRYPTED, extension.facts.encrypted),
+            (FileFlags::DAMAGED, tally.damaged),
+            (FileFlags::NAMED_STREAMS, tally.named_streams),
+            (FileFlags::ENCRYPTED, tally.encrypted),
+            (FileFlags::RESIDENT, tally.resident),
+            (FileFlags::LINK, tally.link),
+            (FileFlags::BEYOND_END, tally.beyond),
         ] {
             base.flags.set(flag, base.flags.contains(flag) || set);
         }
-        if let (Some(size), true) = (extension.size, base.flags.contains(FileFlags::NO_CONTENT)) {
-            base.size = size;
-            base.flags.remove(FileFlags::NO_CONTENT);
+        if tally.link {
+            base.flags.remove(FileFlags::DIRECTORY | FileFlags::NO_CONTENT);
         }
-        if let Some(owner) = self.scan.owners.get_mut(extension.owner as usize) {
-            owner.file = file;
-            owner.latest = owner.latest.max(base.changed);
+    }
+
+    /// Marks the files of whose records some are missing, as their attribute lists tell, and those whose runs end
+    /// before their size.
+    fn check_lists(&mut self, owned: &[(u32, Extension)]) {
+        for list in &self.lists {
+            let Ok(index) = self.scan.files.binary_search_by_key(&list.record, |file| file.record) else {
+                continue;
+            };
+            let Some(file) = self.scan.files.get_mut(index) else { continue };
+            let first = owned.partition_point(|(file, _)| (*file as usize) < index);
+            let own = owned.iter().skip(first).take_while(|(file, _)| *file as usize == index);
+            let (mut found, mut covered) = (0_usize, list.covered);
+            for (_, extension) in own {
+                found = found.saturating_add(1);
+                covered = covered.saturating_add(extension.tally.covered);
+            }
+            let all = list.holders.is_some_and(|holders| found >= holders);
+            let resident = file.flags.contains(FileFlags::RESIDENT);
+            let whole = resident || covered.saturating_mul(self.cluster) >= file.size;
+            if !all || !whole {
+                file.flags.insert(FileFlags::DAMAGED);
+            }
         }
     }
 
@@ -177,29 +216,13 @@ impl Parts {
         let mut owned = owned.iter().peekable();
         let mut links: Vec<Link> = Vec::with_capacity(self.raw_links.len());
         let mut several: Vec<RawLink> = Vec::new();
-        let ends: Vec<u32> = self
-            .scan
-            .files
-            .iter()
-            .skip(1)
-            .map(|file| file.first_link)
-            .collect();
-        let raw_end = self.raw_links.len() as u32;
-        let ends = ends.into_iter().chain([raw_end]);
-        for ((index, file), end) in self.scan.files.iter_mut().enumerate().zip(ends) {
-            let index = index as u32;
-            let own = self
-                .raw_links
-                .get(file.first_link as usize..end as usize)
-                .unwrap_or_default();
+        let ranges: Vec<Range<usize>> = self.raw_link_ranges().collect();
+        for ((index, file), range) in (0_u32..).zip(&mut self.scan.files).zip(ranges) {
+            let own = self.raw_links.get(range).unwrap_or_default();
             file.first_link = links.len() as u32;
-            let in_file = |raw: &RawLink| Link {
-                file: index,
-                ..raw.link
-            };
-            if !file.flags.contains(FileFlags::SEVERAL_RECORDS)
-                && owned.peek().is_none_or(|(file, _)| *file != index)
-            {
+            let in_file = |raw: &RawLink| Link { file: index, ..raw.link };
+            let alone = owned.peek().is_none_or(|(file, _)| *file != index);
+            if alone && !file.flags.contains(FileFlags::SEVERAL_RECORDS) {
                 links.extend(own.iter().map(in_file));
                 continue;
             }
@@ -222,47 +245,33 @@ impl Parts {
     /// A deleted file's record has a sequence number one ahead where freeing added one. Where it did not, some
     /// file may still refer to it with the very number; then references that are one behind mean an older file,
     /// as they also do when their file was last changed before this one was born.
-    fn settle_generations(&mut self, owned: &[(u32, Extension)]) {
-        let Scan { files, links, .. } = &mut self.scan;
-        let mut exact = vec![false; files.len()];
-        let find = |files: &[File], link: &Link| {
-            let parent = files.binary_search_by_key(&link.parent, |file| file.record).ok();
-            parent.filter(|index| {
-                files.get(*index).is_some_and(|file| {
-                    file.flags.contains(FileFlags::REMOVED) && file.flags.contains(FileFlags::DIRECTORY)
-                })
-            })
-        };
-        for (index, extension) in owned {
-            let same = files
-                .get(*index as usize)
-                .is_some_and(|file| file.generation == extension.base.sequence);
-            if let (true, Some(exact)) = (same, exact.get_mut(*index as usize)) {
+    ///
+    /// The result is `owned` without what belongs to an older file of the same record.
+    fn settle_generations(&mut self, mut owned: Vec<(u32, Extension)>) -> Vec<(u32, Extension)> {
+        let mut exact = vec![false; self.scan.files.len()];
+        for (file, extension) in &owned {
+            let generation = self.scan.files.get(*file as usize).map(|file| file.generation);
+            if let (true, Some(exact)) =
+                (generation == Some(extension.base.sequence), exact.get_mut(*file as usize))
+            {
                 *exact = true;
             }
         }
         let mut some_exact = false;
-        for link in links.iter() {
-            let Some(parent) = find(files, link) else { continue };
-            let same = files
-                .get(parent)
-                .is_some_and(|file| file.generation == link.parent_generation);
-            if let (true, Some(exact)) = (same, exact.get_mut(parent)) {
+        self.for_each_deleted_parent(|parent, file, link, _| {
+            if let (true, Some(exact)) = (file.generation == link.parent_generation, exact.get_mut(parent)) {
                 *exact = true;
                 some_exact = true;
             }
-        }
+        });
         if some_exact {
-            for link in links.iter() {
-                let Some(parent) = find(files, link) else { continue };
-                let born = files.get(parent).map(|file| file.created);
-                let changed = files.get(link.file as usize).map(|file| file.changed);
-                if let (true, Some(exact)) = (changed < born, exact.get_mut(parent)) {
+            self.for_each_deleted_parent(|parent, file, _, child| {
+                if let (true, Some(exact)) = (child.changed < file.created, exact.get_mut(parent)) {
                     *exact = true;
                 }
-            }
+            });
         }
-        for (file, exact) in files.iter_mut().zip(exact) {
+        for (file, exact) in self.scan.files.iter_mut().zip(exact) {
             if file.flags.contains(FileFlags::REMOVED) && !exact {
                 file.generation = match file.generation {
                     1 => u16::MAX,
@@ -270,5 +279,36 @@ impl Parts {
                 };
             }
         }
+        owned.retain(|(file, extension)| {
+            self.scan.files.get(*file as usize).map(|file| file.generation) == Some(extension.base.sequence)
+        });
+        owned
+    }
+
+    /// Calls `each` with every deleted directory that a name refers to by its record: its index and itself, the
+    /// name, and the file that has the name.
+    fn for_each_deleted_parent(&self, mut each: impl FnMut(usize, &File, &Link, &File)) {
+        let files = &self.scan.files;
+        let wanted = FileFlags::REMOVED | FileFlags::DIRECTORY;
+        let mut last: (u32, Option<(usize, &File)>) = (u32::MAX, None);
+        for (file, links) in files.iter().zip(self.raw_link_ranges()) {
+            for raw in self.raw_links.get(links).unwrap_or_default() {
+                if raw.link.parent != last.0 {
+                    let index = files.binary_search_by_key(&raw.link.parent, |file| file.record).ok();
+                    let parent = index.and_then(|index| Some((index, files.get(index)?)));
+                    last = (raw.link.parent, parent.filter(|(_, parent)| parent.flags.contains(wanted)));
+                }
+                if let Some((index, parent)) = last.1 {
+                    each(index, parent, &raw.link, file);
+                }
+            }
+        }
+    }
+
+    /// By file: where its own links are, before they are put together with those of extension records.
+    fn raw_link_ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        let ends = self.scan.files.iter().skip(1).map(|file| file.first_link as usize);
+        let ends = ends.chain([self.raw_links.len()]);
+        self.scan.files.iter().zip(ends).map(|(file, end)| file.first_link as usize..end)
     }
 }

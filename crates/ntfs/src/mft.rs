@@ -1,6 +1,6 @@
 //! `$MFT`: finding it, and reading its records.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use undelfs_source::ReadAt;
 use undelfs_volume::{
@@ -16,8 +16,12 @@ use crate::{
     structures::attribute_list,
 };
 
-/// Longest attribute list that is read, in bytes. Windows stops at 256 KiB.
-const MAX_LIST: u64 = 1 << 20;
+/// Longest attribute list that is read, in bytes: what NTFS allows.
+pub(crate) const MAX_LIST: u64 = 256 << 10;
+/// Most records that are searched for runs of `$MFT`.
+const MAX_PARTS: usize = 1024;
+/// Most runs of `$MFT` that are kept.
+const MAX_RUNS: usize = 1 << 18;
 
 /// What reading any part of a volume needs.
 #[derive(Clone)]
@@ -33,23 +37,14 @@ impl Ground {
     pub(crate) fn runs(&self, mapping_pairs: &[u8], lowest_vcn: u64) -> (Vec<Run>, bool) {
         let mut sound = true;
         let runs = Runs::new(mapping_pairs, lowest_vcn, self.boot.clusters());
-        let runs = runs
-            .map_while(|run| run.map_err(|BadRuns| sound = false).ok())
-            .collect();
+        let runs = runs.map_while(|run| run.map_err(|BadRuns| sound = false).ok()).collect();
         (runs, sound)
     }
 
     /// A reader of a stream of `size` bytes, of which `valid` were written.
     pub(crate) fn reader(&self, runs: Vec<Run>, size: u64, valid: u64) -> RunReader {
         let cluster = self.boot.bytes_per_cluster;
-        RunReader::new(
-            self.volume.clone(),
-            runs.into(),
-            cluster,
-            size,
-            valid,
-            Lost::Error,
-        )
+        RunReader::new(self.volume.clone(), runs.into(), cluster, size, valid, Lost::Error)
     }
 
     /// The whole content of an attribute that is described in one record, at most `limit` bytes of it. What
@@ -61,7 +56,7 @@ impl Ground {
                 let (runs, _) = self.runs(form.mapping_pairs, form.lowest_vcn);
                 let covered = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
                 let covered = covered.saturating_mul(u64::from(self.boot.bytes_per_cluster));
-                let size = form.size.min(limit).min(covered).min(self.volume.size());
+                let size = form.size.min(limit).min(covered).min(self.volume.present());
                 let mut content = vec![0; usize::try_from(size).ok()?];
                 let bad = self.reader(runs, size, form.valid).read_salvage(&mut content, 0);
                 if let Some(first) = bad.first() {
@@ -94,6 +89,7 @@ impl Ground {
 pub(crate) struct Mft {
     reader: RunReader,
     record_size: u32,
+    cluster: u32,
     records: u32,
 }
 
@@ -119,10 +115,7 @@ impl Mft {
     fn from_record(ground: &Ground, base: &RecordBuf, notes: &mut Vec<String>) -> Result<Self, Error> {
         let no_runs = || Error::Structure {
             structure: "$DATA of $MFT",
-            at: ground
-                .boot
-                .mft
-                .saturating_mul(u64::from(ground.boot.bytes_per_cluster)),
+            at: ground.boot.mft.saturating_mul(u64::from(ground.boot.bytes_per_cluster)),
             expected: "a list of runs".to_owned(),
             found: "none".to_owned(),
             advice: "the file table is lost; recovery needs a search of the whole volume",
@@ -138,42 +131,84 @@ impl Mft {
         }
         let size = form.size.min(form.valid);
         let record_size = ground.boot.record_size;
-        let parts = ground.attribute_list(&record).unwrap_or_default().0;
-        let mut lowest: Vec<_> = parts
-            .iter()
-            .filter(|e| e.kind == kind::DATA && !e.named && e.lowest_vcn > 0)
-            .collect();
+        let mut lowest: Vec<_> = ground.attribute_list(&record).unwrap_or_default().0;
+        lowest.retain(|entry| entry.kind == kind::DATA && !entry.named && entry.lowest_vcn > 0);
         lowest.sort_by_key(|entry| entry.lowest_vcn);
-        for entry in lowest {
-            let so_far = Self {
-                reader: ground.reader(runs.clone(), size, size),
-                record_size,
-                records: u32::MAX,
-            };
-            let part = u32::try_from(entry.holder.record)
-                .ok()
-                .and_then(|number| so_far.read(number).ok());
-            if append_part(ground, &mut runs, part.as_ref(), entry.lowest_vcn).is_none() {
-                notes.push(format!(
-                    "FILE record {} of `$MFT`, which holds its runs from cluster {} on, is damaged; files described there are missing",
-                    entry.holder.record, entry.lowest_vcn
-                ));
+        lowest.dedup_by_key(|entry| entry.lowest_vcn);
+        let mut so_far = Self::new(ground, runs.clone(), size, record_size);
+        let mut missing = 0_u32;
+        for entry in lowest.iter().take(MAX_PARTS) {
+            let Ok(number) = u32::try_from(entry.holder.record) else { continue };
+            // The record may itself stand in a part of the table that was found since the reader was made.
+            let grown = so_far.reader.runs().len() < runs.len();
+            let part = so_far.read(number).or_else(|error| {
+                if !grown {
+                    return Err(error);
+                }
+                so_far = Self::new(ground, runs.clone(), size, record_size);
+                so_far.read(number)
+            });
+            if append_part(ground, &mut runs, part.as_ref().ok(), entry.lowest_vcn).is_none() {
+                missing = missing.saturating_add(1);
             }
         }
-        let covered = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
-        let covered = covered.saturating_mul(u64::from(ground.boot.bytes_per_cluster));
-        if covered < size {
+        let so_far = Self::new(ground, runs, size, record_size);
+        if missing > 0 {
             notes.push(format!(
-                "`$MFT` has {size} bytes, only the first {covered} have a known place"
+                "{missing} of the FILE records that hold the runs of `$MFT` are damaged; files described there are missing"
             ));
         }
-        let size = size.min(covered).min(ground.volume.size());
+        let covered = so_far.covered();
+        if covered < size {
+            notes.push(format!("`$MFT` has {size} bytes, only the first {covered} have a known place"));
+        }
+        Ok(Self::new(ground, so_far.reader.runs().to_vec(), size.min(covered), record_size))
+    }
+
+    fn new(ground: &Ground, runs: Vec<Run>, size: u64, record_size: u32) -> Self {
         let records = size.checked_div(u64::from(record_size)).unwrap_or(0);
-        Ok(Self {
-            reader: ground.reader(runs, size, size),
-            record_size,
-            records: u32::try_from(records).unwrap_or(u32::MAX),
-        })
+        let cluster = ground.boot.bytes_per_cluster;
+        let records = u32::try_from(records).unwrap_or(u32::MAX);
+        Self { reader: ground.reader(runs, size, size), record_size, cluster, records }
+    }
+
+    /// Bytes of the table whose place is described.
+    fn covered(&self) -> u64 {
+        let end = self.reader.runs().last().map_or(0, |run| run.first.saturating_add(run.count));
+        end.saturating_mul(u64::from(self.cluster))
+    }
+
+    /// The records that can be there: those whose runs lie in the part of the volume that the source has,
+    /// ascending, not touching. Together they are no larger than that part, whatever the runs say.
+    pub(crate) fn present_records(&self, ground: &Ground) -> Vec<Range<u32>> {
+        let (cluster, size) = (u64::from(self.cluster), u64::from(self.record_size));
+        let present = ground.volume.present();
+        let mut left = present;
+        let mut bytes: Vec<Range<u64>> = Vec::new();
+        for run in self.reader.runs().iter() {
+            let Place::At(lcn) = run.place else { continue };
+            let here = present.saturating_sub(lcn.saturating_mul(cluster)).min(left);
+            let start = run.first.saturating_mul(cluster);
+            let end =
+                start.saturating_add(run.count.saturating_mul(cluster).min(here)).min(self.reader.size());
+            left = left.saturating_sub(end.saturating_sub(start));
+            match bytes.last_mut() {
+                _ if start >= end => {}
+                Some(last) if last.end == start => last.end = end,
+                _ => bytes.push(start..end),
+            }
+        }
+        let record = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).min(self.records);
+        let mut records: Vec<Range<u32>> = Vec::new();
+        for range in bytes {
+            let first = record(range.start.checked_div(size).unwrap_or(0));
+            let first = records.last().map_or(first, |last| last.end.max(first));
+            let end = record(range.end.div_ceil(size.max(1)));
+            if first < end {
+                records.push(first..end);
+            }
+        }
+        records
     }
 
     /// Number of records.
@@ -221,8 +256,7 @@ fn first_record(ground: &Ground, cluster: u64) -> Result<RecordBuf, Error> {
     ground.volume.read_exact_at(&mut bytes, at)?;
     let found = format!("{:02x?}", bytes.first_chunk::<4>().unwrap_or(&[0; 4]));
     let sound = RecordBuf::parse(bytes).filter(|buf| {
-        buf.record()
-            .is_some_and(|record| record.in_use() && unnamed_data(&record, 0).is_some())
+        buf.record().is_some_and(|record| record.in_use() && unnamed_data(&record, 0).is_some())
     });
     sound.ok_or_else(|| Error::Structure {
         structure: "first FILE record of $MFT",
@@ -239,7 +273,7 @@ fn unnamed_data<'a>(record: &Record<'a>, lowest_vcn: u64) -> Option<Attribute<'a
             Some(Form::NonResident(form)) => form.lowest_vcn,
             _ => 0,
         };
-        attribute.kind() == kind::DATA && attribute.name().is_empty() && at == lowest_vcn
+        attribute.kind() == kind::DATA && attribute.is_unnamed() && at == lowest_vcn
     })
 }
 
@@ -253,18 +287,17 @@ fn append_part(
 ) -> Option<()> {
     let end = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
     let gap = lowest_vcn.checked_sub(end)?;
-    let data = unnamed_data(&part?.record()?, lowest_vcn)?;
+    let record = part?
+        .record()
+        .filter(|record| record.in_use() && record.base().is_some_and(|base| base.record == 0))?;
+    let data = unnamed_data(&record, lowest_vcn)?;
     let Form::NonResident(form) = data.form()? else {
         return None;
     };
     if gap > 0 {
-        runs.push(Run {
-            first: end,
-            count: gap,
-            place: Place::Lost,
-        });
+        runs.push(Run { first: end, count: gap, place: Place::Lost });
     }
     let (more, sound) = ground.runs(form.mapping_pairs, lowest_vcn);
-    runs.extend(more);
+    runs.extend(more.into_iter().take(MAX_RUNS.saturating_sub(runs.len())));
     sound.then_some(())
 }

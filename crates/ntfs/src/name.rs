@@ -13,9 +13,7 @@ pub fn push_wtf8(units: &[u8], out: &mut Vec<u8>) {
         }
         if let (0xD800..=0xDBFF, Some(low @ 0xDC00..=0xDFFF)) = (unit, units.peek().copied()) {
             units.next();
-            code = 0x10000_u32
-                .wrapping_add((code & 0x3FF) << 10)
-                .wrapping_add(u32::from(low) & 0x3FF);
+            code = 0x10000_u32.wrapping_add((code & 0x3FF) << 10).wrapping_add(u32::from(low) & 0x3FF);
         }
         push_code(code, out);
     }
@@ -27,12 +25,9 @@ fn push_code(code: u32, out: &mut Vec<u8>) {
     match code {
         ..0x800 => out.extend([byte(6, 0x1F, 0xC0), byte(0, 0x3F, 0x80)]),
         0x800..0x10000 => out.extend([byte(12, 0x0F, 0xE0), byte(6, 0x3F, 0x80), byte(0, 0x3F, 0x80)]),
-        _ => out.extend([
-            byte(18, 0x07, 0xF0),
-            byte(12, 0x3F, 0x80),
-            byte(6, 0x3F, 0x80),
-            byte(0, 0x3F, 0x80),
-        ]),
+        _ => {
+            out.extend([byte(18, 0x07, 0xF0), byte(12, 0x3F, 0x80), byte(6, 0x3F, 0x80), byte(0, 0x3F, 0x80)])
+        }
     }
 }
 
@@ -55,14 +50,9 @@ pub fn to_utf16(name: &[u8]) -> Vec<u16> {
             0xF0..=0xF4 => (3, u32::from(first & 0x07)),
             _ => (0, 0xFFFD),
         };
-        let more = tail
-            .get(..len)
-            .filter(|more| more.iter().all(|b| b & 0xC0 == 0x80));
+        let more = tail.get(..len).filter(|more| more.iter().all(|b| b & 0xC0 == 0x80));
         let (code, used) = match more {
-            Some(more) => (
-                more.iter().fold(start, |code, b| code << 6 | u32::from(b & 0x3F)),
-                len,
-            ),
+            Some(more) => (more.iter().fold(start, |code, b| code << 6 | u32::from(b & 0x3F)), len),
             None => (0xFFFD, 0),
         };
         rest = tail.get(used..).unwrap_or_default();

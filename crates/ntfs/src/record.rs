@@ -43,10 +43,7 @@ impl Reference {
     /// From the 64-bit number that stands on the volume.
     pub fn new(raw: u64) -> Self {
         let [.., low, high] = raw.to_le_bytes();
-        Self {
-            record: raw & 0xFFFF_FFFF_FFFF,
-            sequence: u16::from_le_bytes([low, high]),
-        }
+        Self { record: raw & 0xFFFF_FFFF_FFFF, sequence: u16::from_le_bytes([low, high]) }
     }
 }
 
@@ -79,11 +76,7 @@ impl<'a> Record<'a> {
             return None;
         }
         let damaged = sound < buf.len() || used > buf.len();
-        Some(Self {
-            bytes: buf.get(..used.min(sound))?,
-            header,
-            damaged,
-        })
+        Some(Self { bytes: buf.get(..used.min(sound))?, header, damaged })
     }
 
     /// True while a file lives in the record.
@@ -108,9 +101,7 @@ impl<'a> Record<'a> {
 
     /// The base record, where this one only extends it.
     pub fn base(&self) -> Option<Reference> {
-        Some(self.header.base.get())
-            .filter(|raw| *raw != 0)
-            .map(Reference::new)
+        Some(self.header.base.get()).filter(|raw| *raw != 0).map(Reference::new)
     }
 
     /// True where a part of the record is missing.

@@ -49,9 +49,7 @@ pub fn link_target(content: &[u8]) -> Option<LinkTarget> {
 
 /// The target of a link that ntfs-3g made, from the whole content of the file.
 pub fn interix_target(content: &[u8]) -> Option<LinkTarget> {
-    content
-        .strip_prefix(INTERIX_LINK)
-        .map(|target| posix_target(&to_wtf8(target)))
+    content.strip_prefix(INTERIX_LINK).map(|target| posix_target(&to_wtf8(target)))
 }
 
 fn posix_target(target: &[u8]) -> LinkTarget {
@@ -71,9 +69,7 @@ fn substitute_name(data: &[u8], base: usize) -> Option<&[u8]> {
 fn windows_target(name: &[u8], relative: bool) -> Option<LinkTarget> {
     let name = to_wtf8(name);
     let slashes = |name: &[u8]| -> Vec<u8> {
-        name.iter()
-            .map(|&byte| if byte == b'\\' { b'/' } else { byte })
-            .collect()
+        name.iter().map(|&byte| if byte == b'\\' { b'/' } else { byte }).collect()
     };
     if name.is_empty() {
         return None;
@@ -131,22 +127,13 @@ mod tests {
     #[test]
     fn links_point_where_windows_would_follow_them() {
         let target = |c: &[u8]| link_target(c).unwrap();
-        assert_eq!(
-            target(&reparse(SYMLINK, Some(1), r"..\a\b")),
-            LinkTarget::Relative(b"../a/b".to_vec())
-        );
-        assert_eq!(
-            target(&reparse(SYMLINK, Some(1), r"\a")),
-            LinkTarget::Rooted(b"a".to_vec())
-        );
+        assert_eq!(target(&reparse(SYMLINK, Some(1), r"..\a\b")), LinkTarget::Relative(b"../a/b".to_vec()));
+        assert_eq!(target(&reparse(SYMLINK, Some(1), r"\a")), LinkTarget::Rooted(b"a".to_vec()));
         assert_eq!(
             target(&reparse(SYMLINK, Some(0), r"\??\C:\Users\me")),
             LinkTarget::Rooted(b"Users/me".to_vec())
         );
-        assert_eq!(
-            target(&reparse(MOUNT_POINT, None, r"\??\D:\x\")),
-            LinkTarget::Rooted(b"x/".to_vec())
-        );
+        assert_eq!(target(&reparse(MOUNT_POINT, None, r"\??\D:\x\")), LinkTarget::Rooted(b"x/".to_vec()));
         let volume = r"\??\Volume{01234567-0000-0000-0000-100000000000}\";
         assert_eq!(
             target(&reparse(MOUNT_POINT, None, volume)),
@@ -159,16 +146,10 @@ mod tests {
         let mut wsl = LX_SYMLINK.to_le_bytes().to_vec();
         wsl.extend([0, 0, 0, 0, 2, 0, 0, 0]);
         wsl.extend(b"dir/file");
-        assert_eq!(
-            link_target(&wsl),
-            Some(LinkTarget::Relative(b"dir/file".to_vec()))
-        );
+        assert_eq!(link_target(&wsl), Some(LinkTarget::Relative(b"dir/file".to_vec())));
         let mut interix = INTERIX_LINK.to_vec();
         interix.extend("/etc/x".encode_utf16().flat_map(u16::to_le_bytes));
-        assert_eq!(
-            interix_target(&interix),
-            Some(LinkTarget::Verbatim(b"/etc/x".to_vec()))
-        );
+        assert_eq!(interix_target(&interix), Some(LinkTarget::Verbatim(b"/etc/x".to_vec())));
     }
 
     #[test]

@@ -19,12 +19,7 @@ pub struct Runs<'a> {
 impl<'a> Runs<'a> {
     /// The runs in `mapping_pairs`, on a volume of `clusters` clusters.
     pub fn new(mapping_pairs: &'a [u8], first: u64, clusters: u64) -> Self {
-        Self {
-            rest: mapping_pairs,
-            vcn: first,
-            lcn: 0,
-            clusters,
-        }
+        Self { rest: mapping_pairs, vcn: first, lcn: 0, clusters }
     }
 
     fn decode(&mut self, length_size: u8, offset_size: u8) -> Option<Run> {
@@ -42,15 +37,8 @@ impl<'a> Runs<'a> {
                 Place::At(lcn)
             }
         };
-        let run = Run {
-            first: self.vcn,
-            count,
-            place,
-        };
-        self.vcn = self
-            .vcn
-            .checked_add(count)
-            .filter(|vcn| *vcn <= i64::MAX.cast_unsigned())?;
+        let run = Run { first: self.vcn, count, place };
+        self.vcn = self.vcn.checked_add(count).filter(|vcn| *vcn <= i64::MAX.cast_unsigned())?;
         self.rest = rest;
         Some(run)
     }
@@ -91,21 +79,13 @@ mod tests {
     }
 
     fn at(first: u64, count: u64, lcn: u64) -> Result<Run, BadRuns> {
-        Ok(Run {
-            first,
-            count,
-            place: Place::At(lcn),
-        })
+        Ok(Run { first, count, place: Place::At(lcn) })
     }
 
     #[test]
     fn offsets_are_relative_to_the_run_before_and_holes_keep_them() {
         let pairs = [0x21, 0x18, 0x34, 0x56, 0x01, 0x10, 0x11, 0x08, 0xFF, 0];
-        let hole = Ok(Run {
-            first: 0x18,
-            count: 0x10,
-            place: Place::Hole,
-        });
+        let hole = Ok(Run { first: 0x18, count: 0x10, place: Place::Hole });
         assert_eq!(decode(&pairs), [at(0, 0x18, 0x5634), hole, at(0x28, 8, 0x5633)]);
     }
 
@@ -119,13 +99,7 @@ mod tests {
 
     #[test]
     fn empty_and_negative_lengths_and_cut_lists_are_errors() {
-        for pairs in [
-            &[0x11, 0, 1][..],
-            &[0x11, 0x80, 1],
-            &[0x21, 1],
-            &[0x10, 1],
-            &[0x9F, 1, 2, 3],
-        ] {
+        for pairs in [&[0x11, 0, 1][..], &[0x11, 0x80, 1], &[0x21, 1], &[0x10, 1], &[0x9F, 1, 2, 3]] {
             assert_eq!(decode(pairs).last(), Some(&Err(BadRuns)), "{pairs:x?}");
         }
     }

@@ -1,8 +1,10 @@
 //! The pass over `$MFT`: every FILE record, live and deleted, once and in order.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
-use rayon::prelude::*;
 use undelfs_source::{ErrorKind, ReadAt};
 use undelfs_volume::{
     Error,
@@ -30,30 +32,52 @@ pub(crate) fn scan(
     watch: &dyn Watch,
 ) -> Result<(Scan, Extensions), Error> {
     let per_piece = PIECE.checked_div(mft.record_size()).unwrap_or(1).max(1);
-    let pieces: Vec<Range<u32>> = (0..mft.records())
-        .step_by(per_piece as usize)
-        .map(|first| first..first.saturating_add(per_piece).min(mft.records()))
-        .collect();
-    watch.total(u64::from(mft.records()));
-    let reader = Reader { ground, want };
-    let batches: Vec<Batch> = pieces
-        .into_par_iter()
-        .map_init(Vec::new, |buf, piece| {
-            if watch.cancelled() {
-                return Batch::default();
-            }
-            let batch = read_piece(&reader, mft, buf, piece.clone());
-            watch.advance(u64::from(piece.end.saturating_sub(piece.start)));
-            batch
+    let present = mft.present_records(ground);
+    let records: u32 = present.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+    let pieces: Vec<Range<u32>> = present
+        .into_iter()
+        .flat_map(|range| {
+            let end = range.end;
+            let piece = move |first: u32| first..first.saturating_add(per_piece).min(end);
+            range.step_by(per_piece as usize).map(piece)
         })
         .collect();
+    watch.total(u64::from(records));
+    let reader = Reader::new(ground, want);
+    // Each thread takes the next piece, so that the table is read in the order in which it stands.
+    let next = AtomicUsize::new(0);
+    let mut batches: Vec<(usize, Batch)> = rayon::broadcast(|_| {
+        let mut buf = Vec::new();
+        let mut batches = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(piece) = pieces.get(number).filter(|_| !watch.cancelled()) else { break batches };
+            batches.push((number, read_piece(&reader, mft, &mut buf, piece.clone())));
+            watch.advance(u64::from(piece.end.saturating_sub(piece.start)));
+        }
+    })
+    .into_iter()
+    .flatten()
+    .collect();
+    batches.sort_unstable_by_key(|(number, _)| *number);
+    let mut batches: Vec<Batch> = batches.into_iter().map(|(_, batch)| batch).collect();
+    if records < mft.records() {
+        let missing = mft.records().saturating_sub(records);
+        let mut last = Batch::default();
+        last.note(|| {
+            format!(
+                "{missing} FILE records of `$MFT` lie where the source has no bytes, or their place is lost"
+            )
+        });
+        batches.push(last);
+    }
     if watch.cancelled() {
         return Err(Error::Refused {
             kind: ErrorKind::Cancelled,
             reason: "the scan was cancelled".to_owned(),
         });
     }
-    merge::merge(batches)
+    merge::merge(batches, u64::from(ground.boot.bytes_per_cluster))
 }
 
 fn read_piece(reader: &Reader<'_>, mft: &Mft, buf: &mut Vec<u8>, records: Range<u32>) -> Batch {
@@ -65,16 +89,10 @@ fn read_piece(reader: &Reader<'_>, mft: &Mft, buf: &mut Vec<u8>, records: Range<
     for range in &bad {
         let first = range.range.start.checked_div(size).unwrap_or(0);
         let end = range.range.end.div_ceil(size.max(1));
-        let why = range
-            .error
-            .as_ref()
-            .map_or("the image ends before them".to_owned(), ToString::to_string);
+        let why = range.error.as_ref().map_or("the image ends before them".to_owned(), ToString::to_string);
         let base = records.start as usize;
         batch.note(|| {
-            let (first, last) = (
-                base.saturating_add(first),
-                base.saturating_add(end).saturating_sub(1),
-            );
+            let (first, last) = (base.saturating_add(first), base.saturating_add(end).saturating_sub(1));
             format!("FILE records {first} to {last} of `$MFT` cannot be read: {why}")
         });
     }

@@ -11,6 +11,7 @@ use undelfs_volume::{
 use crate::{
     Ntfs,
     attribute::{Attribute, COMPRESSION_MASK, ENCRYPTED, Form, kind},
+    batch::MAX_SIZE,
     lznt1::Lznt1,
     mft::Ground,
     name::to_wtf8,
@@ -21,6 +22,8 @@ use crate::{
 
 /// Longest content of a reparse point that is read, in bytes; NTFS allows 16 KiB.
 const MAX_REPARSE: u64 = 64 << 10;
+/// Most records of one file that are read: enough for 16384 times the runs of one record.
+const MAX_RECORDS: usize = 16384;
 
 /// All records that describe one file, as far as they are still there.
 pub(crate) struct FileRecords {
@@ -43,39 +46,24 @@ impl FileRecords {
         if record.in_use() == removed || !same_generation(record.sequence(), !removed, file.generation) {
             return Err(changed());
         }
-        let mut complete = !record.damaged();
-        let mut numbers = Vec::new();
-        if let Some((entries, sound)) = ntfs.ground.attribute_list(&record) {
-            complete &= sound;
-            numbers.extend(
-                entries
-                    .iter()
-                    .filter_map(|entry| u32::try_from(entry.holder.record).ok()),
-            );
+        let extensions: Vec<u32> = ntfs.extensions_of(file.record).take(MAX_RECORDS).collect();
+        let mut numbers = listed_records(ntfs, &record, file.record);
+        // Before a scan only the list knows. After it a list that names anything else than what the scan found was
+        // itself overwritten.
+        let sound =
+            |numbers: &Vec<u32>| numbers.iter().all(|number| extensions.binary_search(number).is_ok());
+        if ntfs.is_scanned() && !numbers.as_ref().is_some_and(sound) {
+            numbers = Some(extensions);
         }
-        if !complete {
-            numbers.extend(ntfs.extensions_of(file.record));
-        }
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers.retain(|number| *number != file.record);
         let mut records = vec![base];
-        for number in numbers {
-            records.extend(
-                ntfs.mft
-                    .read(number)
-                    .ok()
-                    .filter(|part| belongs(part, file, removed)),
-            );
+        for number in numbers.unwrap_or_default() {
+            records.extend(ntfs.mft.read(number).ok().filter(|part| belongs(part, file, removed)));
         }
         Ok(Self { records })
     }
 
     fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
-        self.records
-            .iter()
-            .filter_map(RecordBuf::record)
-            .flat_map(|record: Record<'_>| record.attributes())
+        self.records.iter().filter_map(RecordBuf::record).flat_map(|record: Record<'_>| record.attributes())
     }
 
     fn reparse_point(&self, ground: &Ground) -> Option<Vec<u8>> {
@@ -88,9 +76,7 @@ impl FileRecords {
         if let Some(content) = self.reparse_point(ground) {
             return reparse_point::link_target(&content);
         }
-        let data = self
-            .attributes()
-            .find(|a| a.kind() == kind::DATA && a.name().is_empty())?;
+        let data = self.attributes().find(|a| a.kind() == kind::DATA && a.is_unnamed())?;
         reparse_point::interix_target(&ground.content(&data, MAX_REPARSE)?)
     }
 
@@ -118,6 +104,18 @@ impl FileRecords {
     }
 }
 
+/// The other records that a file's attribute list names, ascending; `None` where it has no sound list.
+fn listed_records(ntfs: &Ntfs, record: &Record<'_>, own: u32) -> Option<Vec<u32>> {
+    let (entries, sound) = ntfs.ground.attribute_list(record)?;
+    let mut numbers: Vec<u32> =
+        entries.iter().filter_map(|entry| u32::try_from(entry.holder.record).ok()).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.retain(|number| *number != own);
+    numbers.truncate(MAX_RECORDS);
+    sound.then_some(numbers)
+}
+
 /// True when `part` extends `file`.
 fn belongs(part: &RecordBuf, file: &File, removed: bool) -> bool {
     let Some(record) = part.record() else { return false };
@@ -132,7 +130,6 @@ fn belongs(part: &RecordBuf, file: &File, removed: bool) -> bool {
 struct Part<'a> {
     name: &'a [u8],
     first: u64,
-    end: u64,
     flags: u16,
     form: Form<'a>,
     runs: Vec<Run>,
@@ -143,53 +140,29 @@ impl<'a> Part<'a> {
         if attribute.kind() != kind::DATA {
             return None;
         }
-        let form = attribute.form()?;
-        let (first, end, runs) = match form {
-            Form::Resident(_) => (0, 0, Vec::new()),
-            Form::NonResident(form) => {
-                let (runs, _) = ground.runs(form.mapping_pairs, form.lowest_vcn);
-                let decoded = runs
-                    .last()
-                    .map_or(form.lowest_vcn, |run| run.first.saturating_add(run.count));
-                // An empty stream's highest cluster is written as -1.
-                let stated = form
-                    .highest_vcn
-                    .wrapping_add(1)
-                    .min(ground.boot.clusters().saturating_mul(2));
-                (form.lowest_vcn, stated.max(decoded), runs)
-            }
+        let (name, form) = (attribute.name()?, attribute.form()?);
+        let (first, runs) = match form {
+            Form::Resident(_) => (0, Vec::new()),
+            Form::NonResident(form) => (form.lowest_vcn, ground.runs(form.mapping_pairs, form.lowest_vcn).0),
         };
-        Some(Self {
-            name: attribute.name(),
-            first,
-            end,
-            flags: attribute.flags(),
-            form,
-            runs,
-        })
+        Some(Self { name, first, flags: attribute.flags(), form, runs })
     }
 }
 
-/// Appends `runs` that begin at `first`, with the clusters between as lost. Clusters that are there already
-/// stay as they are.
-fn append(all: &mut Vec<Run>, runs: &[Run], first: u64, end: u64) {
+/// Appends a part's runs, with the clusters between as lost. A part whose clusters are there already is an older
+/// description of them.
+fn append(all: &mut Vec<Run>, part: &Part<'_>) {
     let have = all.last().map_or(0, |run| run.first.saturating_add(run.count));
-    if first < have {
-        return;
+    if part.first >= have {
+        push_lost(all, part.first);
+        all.extend(&part.runs);
     }
-    push_lost(all, first);
-    all.extend(runs);
-    push_lost(all, end);
 }
 
 fn push_lost(all: &mut Vec<Run>, end: u64) {
     let have = all.last().map_or(0, |run| run.first.saturating_add(run.count));
     if let Some(count @ 1..) = end.checked_sub(have) {
-        all.push(Run {
-            first: have,
-            count,
-            place: Place::Lost,
-        });
+        all.push(Run { first: have, count, place: Place::Lost });
     }
 }
 
@@ -197,36 +170,36 @@ fn push_lost(all: &mut Vec<Run>, end: u64) {
 fn stream(ground: &Ground, parts: &[Part<'_>], reparse: Option<&Refusal>) -> Stream {
     let cluster = u64::from(ground.boot.bytes_per_cluster);
     let name = parts.first().map_or_else(Vec::new, |part| to_wtf8(part.name));
-    let head = parts.first().filter(|part| part.first == 0);
     let flags = parts.first().map_or(0, |part| part.flags);
-    if let Some(Form::Resident(content)) = head.map(|part| part.form) {
-        let size = content.len() as u64;
-        let refusal = refusal(flags, &name, reparse);
-        return Stream {
-            name,
-            size,
-            valid: size,
-            layout: Layout::Resident(content.into()),
-            codec: None,
-            refusal,
-        };
-    }
+    let mut refusal = refusal(flags, &name, reparse);
+    let (size, valid, unit) = match parts.first().map(|part| (part.first, part.form)) {
+        Some((_, Form::Resident(content))) => {
+            let size = content.len() as u64;
+            let layout = Layout::Resident(content.into());
+            return Stream { name, size, valid: size, layout, codec: None, refusal };
+        }
+        Some((0, Form::NonResident(form))) if form.size <= MAX_SIZE => {
+            (form.size, form.valid.min(form.size), form.compression_unit)
+        }
+        _ => {
+            refusal = Some(Refusal {
+                kind: ErrorKind::Damaged,
+                reason: "the attribute that says how large the stream is, and how it is stored, is lost"
+                    .to_owned(),
+            });
+            (0, 0, 0)
+        }
+    };
     let mut runs: Vec<Run> = Vec::new();
     for part in parts {
-        append(&mut runs, &part.runs, part.first, part.end);
+        append(&mut runs, part);
     }
-    let covered = |runs: &[Run]| runs.last().map_or(0, |run| run.first.saturating_add(run.count));
-    // Without the head nobody says the size: the clusters that are known bound it.
-    let (size, valid, unit) = match head.map(|part| part.form) {
-        Some(Form::NonResident(form)) => (form.size, form.valid.min(form.size), form.compression_unit),
-        _ => (covered(&runs).saturating_mul(cluster), u64::MAX, 0),
-    };
-    let needed = size.div_ceil(cluster.max(1));
-    push_lost(&mut runs, needed);
-    let mut refusal = refusal(flags, &name, reparse);
+    push_lost(&mut runs, size.div_ceil(cluster.max(1)));
     let runs: Arc<[Run]> = runs.into();
     let codec = match flags & COMPRESSION_MASK {
         0 => None,
+        // A unit of one cluster is stored as it is, or not at all.
+        _ if unit == 0 => None,
         method => {
             let codec = Lznt1::new(runs.clone(), ground.boot.bytes_per_cluster, unit).filter(|_| method == 1);
             if codec.is_none() {
@@ -237,19 +210,10 @@ fn stream(ground: &Ground, parts: &[Part<'_>], reparse: Option<&Refusal>) -> Str
                     ),
                 });
             }
-            codec
-                .filter(|_| unit > 0)
-                .map(|codec| Arc::new(codec) as Arc<dyn Codec>)
+            codec.map(|codec| Arc::new(codec) as Arc<dyn Codec>)
         }
     };
-    Stream {
-        name,
-        size,
-        valid: valid.min(size),
-        layout: Layout::Runs(runs),
-        codec,
-        refusal,
-    }
+    Stream { name, size, valid, layout: Layout::Runs(runs), codec, refusal }
 }
 
 fn refusal(flags: u16, name: &[u8], reparse: Option<&Refusal>) -> Option<Refusal> {

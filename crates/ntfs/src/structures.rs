@@ -104,10 +104,7 @@ impl VolumeInformation {
     /// From the content of the attribute.
     pub fn parse(content: &[u8]) -> Option<Self> {
         let [major, minor, flags] = array::<3>(content, 8)?;
-        Some(Self {
-            version: (major, minor),
-            dirty: flags & 1 != 0,
-        })
+        Some(Self { version: (major, minor), dirty: flags & 1 != 0 })
     }
 }
 
@@ -171,13 +168,7 @@ pub(crate) mod tests {
     fn a_name_carries_its_directory_and_namespace() {
         let content = file_name(5, 9, 2, "SHORT~1.TXT");
         let name = FileName::parse(&content).unwrap();
-        assert_eq!(
-            name.parent,
-            Reference {
-                record: 5,
-                sequence: 9
-            }
-        );
+        assert_eq!(name.parent, Reference { record: 5, sequence: 9 });
         assert_eq!(name.namespace, Namespace::Dos);
         assert_eq!(crate::name::to_wtf8(name.name), b"SHORT~1.TXT");
     }
@@ -201,13 +192,7 @@ pub(crate) mod tests {
         let list = entry.repeat(3);
         let (entries, sound) = attribute_list(&list);
         assert!(sound && entries.len() == 3);
-        assert_eq!(
-            entries[0].holder,
-            Reference {
-                record: 40,
-                sequence: 2
-            }
-        );
+        assert_eq!(entries[0].holder, Reference { record: 40, sequence: 2 });
         let mut cut = list.clone();
         cut[36] = 0;
         let (entries, sound) = attribute_list(&cut);

@@ -30,13 +30,7 @@ impl UpCase {
     pub fn fold(&self, wtf8: &[u8]) -> Vec<u8> {
         name::to_utf16(wtf8)
             .into_iter()
-            .flat_map(|unit| {
-                self.0
-                    .get(usize::from(unit))
-                    .copied()
-                    .unwrap_or(unit)
-                    .to_le_bytes()
-            })
+            .flat_map(|unit| self.0.get(usize::from(unit)).copied().unwrap_or(unit).to_le_bytes())
             .collect()
     }
 }
@@ -48,10 +42,7 @@ mod tests {
     #[test]
     fn names_that_differ_in_case_fold_to_the_same() {
         let table = UpCase::unicode();
-        assert_eq!(
-            table.fold("Straße.TXT".as_bytes()),
-            table.fold("straße.txt".as_bytes())
-        );
+        assert_eq!(table.fold("Straße.TXT".as_bytes()), table.fold("straße.txt".as_bytes()));
         assert_eq!(table.fold("ПРИВЕТ".as_bytes()), table.fold("привет".as_bytes()));
         assert_ne!(table.fold(b"a"), table.fold(b"b"));
     }

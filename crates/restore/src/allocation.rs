@@ -97,18 +97,11 @@ impl Allocation {
         let first = number * PAGE_CLUSTERS;
         let clusters = (self.clusters - first.min(self.clusters)).min(PAGE_CLUSTERS);
         let mut bytes = vec![0; usize::try_from(clusters.div_ceil(64)).unwrap_or(0) * 8];
-        let wanted = usize::try_from(clusters.div_ceil(8))
-            .unwrap_or(0)
-            .min(bytes.len());
+        let wanted = usize::try_from(clusters.div_ceil(8)).unwrap_or(0).min(bytes.len());
         let wanted = bytes.get_mut(..wanted).unwrap_or_default();
         let bad = self.bitmap.read_salvage(wanted, number * PAGE as u64);
         let unreadable = bad.iter().map(|bad| bad.range.len() as u64 * 8).sum();
-        let mut words: Vec<u64> = bytes
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|w| u64::from_le_bytes(*w))
-            .collect();
+        let mut words: Vec<u64> = bytes.as_chunks::<8>().0.iter().map(|w| u64::from_le_bytes(*w)).collect();
         if let (Some(last), rest @ 1..) = (words.last_mut(), clusters % 64) {
             *last &= (1 << rest) - 1;
         }
@@ -206,10 +199,7 @@ mod tests {
     fn a_bitmap_of_many_pages_is_counted_across_them() {
         let bytes = vec![0b0101_0101_u8; PAGE * 3];
         let allocation = Allocation::new(Arc::new(bytes), PAGE_CLUSTERS * 3);
-        assert_eq!(
-            allocation.count(1..PAGE_CLUSTERS * 3 - 1),
-            PAGE_CLUSTERS * 3 / 2 - 1
-        );
+        assert_eq!(allocation.count(1..PAGE_CLUSTERS * 3 - 1), PAGE_CLUSTERS * 3 / 2 - 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 use undelfs_source::ReadError;
 
 use crate::Error;
@@ -60,7 +60,11 @@ impl ClusterCache {
             u32::try_from(block.len() as u64 + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
         };
         Self {
-            blocks: Cache::builder().max_capacity(capacity).weigher(weigh).build(),
+            blocks: Cache::builder()
+                .max_capacity(capacity)
+                .eviction_policy(EvictionPolicy::lru())
+                .weigher(weigh)
+                .build(),
             capacity,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -105,12 +109,7 @@ mod tests {
     use super::*;
 
     fn id(unit: u64) -> BlockId {
-        BlockId {
-            volume: 1,
-            record: 30,
-            stream: 0,
-            unit,
-        }
+        BlockId { volume: 1, record: 30, stream: 0, unit }
     }
 
     fn block(fill: u8) -> Result<Arc<[u8]>, ReadError> {
@@ -138,13 +137,7 @@ mod tests {
     #[test]
     fn an_error_is_not_held() {
         let cache = ClusterCache::new(1 << 20);
-        let bad = || {
-            Err(ReadError::PastEnd {
-                offset: 0,
-                len: 1,
-                size: 0,
-            })
-        };
+        let bad = || Err(ReadError::PastEnd { offset: 0, len: 1, size: 0 });
         assert!(cache.get(id(1), bad).is_err());
         assert!(cache.get(id(1), || block(1)).is_ok());
     }

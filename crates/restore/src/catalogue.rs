@@ -13,7 +13,7 @@ use crate::{
     confidence::{Confidence, Damage, Reason, judge},
     overlap::Overlaps,
 };
-use hierarchy::{Ground, Hierarchy, Meaning, Node, Slot};
+use hierarchy::{Hierarchy, Lists, Meaning, Node, Slot};
 use placement::{Placement, links_of};
 
 /// All restorable files of a context, and the tree that their paths make.
@@ -62,19 +62,13 @@ impl Catalogue {
     pub(crate) fn new(mut scan: Scan, facts: &Facts, allocation: Option<Allocation>, view: View) -> Self {
         let overlaps = Overlaps::find(&mut scan.claims, &scan.owners);
         let damage = damage(&scan, &overlaps, allocation.as_ref());
-        let Scan {
-            mut files,
-            mut links,
-            mut names,
-            mut notes,
-            claims,
-            owners,
-        } = scan;
+        let Scan { mut files, mut links, mut names, mut notes, claims, owners } = scan;
         drop((claims, owners));
         files.shrink_to_fit();
         links.shrink_to_fit();
         names.shrink_to_fit();
         match &allocation {
+            None if view == View::Regular => {}
             None => notes.push(
                 "`$Bitmap` cannot be read: only the runs of existing files tell what is overwritten".to_owned(),
             ),
@@ -85,34 +79,15 @@ impl Catalogue {
             Some(_) => {}
         }
         let placement = Placement::new(&files, &links, facts.root, view);
-        let ground = Ground {
-            files: &files,
-            links: &links,
-            names: &names,
-        };
-        let tree = Hierarchy::new(ground, &placement);
+        let lists = Lists { files: &files, links: &links, names: &names };
+        let tree = Hierarchy::new(lists, &placement);
         drop(placement);
         let notes = facts.notes.iter().cloned().chain(notes).collect();
-        Self {
-            files,
-            links,
-            names,
-            damage,
-            overlaps,
-            allocation,
-            tree,
-            facts: facts.clone(),
-            view,
-            notes,
-        }
+        Self { files, links, names, damage, overlaps, allocation, tree, facts: facts.clone(), view, notes }
     }
 
-    pub(crate) fn ground(&self) -> Ground<'_> {
-        Ground {
-            files: &self.files,
-            links: &self.links,
-            names: &self.names,
-        }
+    pub(crate) fn lists(&self) -> Lists<'_> {
+        Lists { files: &self.files, links: &self.links, names: &self.names }
     }
 
     /// What the volume says of itself.
@@ -139,10 +114,7 @@ impl Catalogue {
     }
 
     pub(crate) fn find_record(&self, record: u32) -> Option<u32> {
-        self.files
-            .binary_search_by_key(&record, |file| file.record)
-            .ok()
-            .map(|index| index as u32)
+        self.files.binary_search_by_key(&record, |file| file.record).ok().map(|index| index as u32)
     }
 
     /// How many names of a file are shown, at least one.
@@ -153,9 +125,7 @@ impl Catalogue {
 
     /// Clusters of a file that are in use now.
     pub(crate) fn clusters_in_use(&self, index: u32) -> u64 {
-        let removed = self
-            .file(index)
-            .filter(|file| file.flags.contains(FileFlags::REMOVED));
+        let removed = self.file(index).filter(|file| file.flags.contains(FileFlags::REMOVED));
         match removed {
             Some(_) => u64::from(self.damage_of(index).in_use),
             None => self.file(index).map_or(0, |file| file.clusters),
@@ -169,16 +139,17 @@ impl Catalogue {
     /// How far a file's content can be trusted, and why.
     pub(crate) fn judge(&self, index: u32) -> (Confidence, Reason) {
         match self.file(index) {
-            Some(file) => judge(file, self.damage_of(index), self.allocation.is_some()),
+            Some(file) => {
+                let bitmap = self.allocation.as_ref().is_some_and(|allocation| allocation.unreadable() == 0);
+                judge(file, self.damage_of(index), bitmap)
+            }
             None => (Confidence::Lost, Reason::NoContent),
         }
     }
 
     /// The ranges of a run's clusters on the volume that belong to others by now; ascending, not touching.
     pub(crate) fn overwritten(&self, index: u32, clusters: Range<u64>) -> Vec<Range<u64>> {
-        let removed = self
-            .file(index)
-            .is_some_and(|file| file.flags.contains(FileFlags::REMOVED));
+        let removed = self.file(index).is_some_and(|file| file.flags.contains(FileFlags::REMOVED));
         if !removed {
             return Vec::new();
         }
@@ -206,21 +177,21 @@ impl Catalogue {
     /// Files listed, by kind and by confidence.
     pub fn count(&self) -> Count {
         let mut count = Count::default();
-        for index in 0..self.files() {
-            let Some(file) = self.file(index) else { continue };
+        let mut last = None;
+        for (index, _) in self.entries() {
+            let Some(file) = self.file(index).filter(|_| last != Some(index)) else { continue };
+            last = Some(index);
             let directory = file.flags.contains(FileFlags::DIRECTORY);
-            let listed = self.nodes_of(index).next().is_some();
-            match (listed, file.flags.contains(FileFlags::REMOVED), directory) {
-                (false, ..) => {}
-                (true, true, true) => count.removed_directories += 1,
-                (true, true, false) => {
+            match (file.flags.contains(FileFlags::REMOVED), directory) {
+                (true, true) => count.removed_directories += 1,
+                (true, false) => {
                     count.removed_files += 1;
                     let confidence = self.judge(index).0;
                     for (value, number) in Confidence::ALL.iter().zip(&mut count.confidence) {
                         *number += u64::from(*value == confidence);
                     }
                 }
-                (true, false, _) => count.regular += u64::from(self.view != View::Deleted),
+                (false, _) => count.regular += 1,
             }
         }
         count
@@ -228,9 +199,7 @@ impl Catalogue {
 
     /// The nodes that a file is shown under, for its own sake.
     fn nodes_of(&self, index: u32) -> impl Iterator<Item = Node> {
-        let live = self
-            .file(index)
-            .is_some_and(|file| !file.flags.contains(FileFlags::REMOVED));
+        let live = self.file(index).is_some_and(|file| !file.flags.contains(FileFlags::REMOVED));
         // Live directories stand in a tree of deleted files only because they lead to them.
         let leads_only = live && self.view == View::Deleted;
         links_of(&self.files, &self.links, index)
@@ -241,9 +210,7 @@ impl Catalogue {
     /// The first node that a file is shown under.
     pub(crate) fn first_node(&self, index: u32) -> Option<Node> {
         let mut links = links_of(&self.files, &self.links, index);
-        let named = links
-            .find(|link| self.tree.shows(*link))
-            .map(|link| self.tree.link_node(link));
+        let named = links.find(|link| self.tree.shows(*link)).map(|link| self.tree.link_node(link));
         named.or_else(|| self.tree.unnamed_node(index))
     }
 
@@ -274,15 +241,15 @@ impl Catalogue {
     }
 
     pub(crate) fn name(&self, node: Node) -> Cow<'_, [u8]> {
-        self.tree.name(self.ground(), node)
+        self.tree.name(self.lists(), node)
     }
 
     pub(crate) fn meaning(&self, node: Node) -> Meaning {
-        self.tree.meaning(self.ground(), node)
+        self.tree.meaning(self.lists(), node)
     }
 
     pub(crate) fn lookup(&self, slot: Slot, name: &[u8]) -> Option<Node> {
-        self.tree.lookup(self.ground(), slot, name)
+        self.tree.lookup(self.lists(), slot, name)
     }
 }
 
@@ -357,7 +324,7 @@ impl Paths {
     }
 }
 
-/// True where a run is on the volume, with its clusters there.
+/// The clusters of a run that is on the volume.
 pub(crate) fn clusters_of(run: &Run) -> Option<Range<u64>> {
     match run.place {
         undelfs_volume::filesystem::Place::At(first) => Some(first..first + run.count),

@@ -51,12 +51,9 @@ pub(crate) enum Reason {
     Free,
     NoBitmap,
     Damaged,
+    BeyondEnd,
     NoContent,
-    Overwritten {
-        in_use: u32,
-        claimed: u32,
-        clusters: u64,
-    },
+    Overwritten { in_use: u32, claimed: u32, clusters: u64 },
 }
 
 impl fmt::Display for Reason {
@@ -66,17 +63,14 @@ impl fmt::Display for Reason {
             Self::Directory => f.write_str("a directory has no content of its own"),
             Self::Empty => f.write_str("the file was empty"),
             Self::InRecord => f.write_str("the content is in the FILE record"),
-            Self::Free => f.write_str("no cluster is in use or claimed by another file"),
-            Self::NoBitmap => {
-                f.write_str("no existing file claims a cluster; $Bitmap cannot be read to make sure")
-            }
+            Self::Free => f.write_str("no cluster is in use or was claimed by another file later"),
+            Self::NoBitmap => f.write_str(
+                "no other file that is known claims a cluster; $Bitmap cannot be read in full to make sure",
+            ),
+            Self::BeyondEnd => f.write_str("a part of the content lies beyond the end of the source"),
             Self::Damaged => f.write_str("a part of the file's description is missing or damaged"),
             Self::NoContent => f.write_str("no description of the content is left"),
-            Self::Overwritten {
-                in_use,
-                claimed,
-                clusters,
-            } => {
+            Self::Overwritten { in_use, claimed, clusters } => {
                 if *in_use > 0 {
                     write!(f, "{in_use} of {clusters} clusters are in use by other files")?;
                 }
@@ -84,10 +78,7 @@ impl fmt::Display for Reason {
                     f.write_str("; ")?;
                 }
                 if *claimed > 0 {
-                    write!(
-                        f,
-                        "{claimed} of {clusters} clusters were claimed by other files later"
-                    )?;
+                    write!(f, "{claimed} of {clusters} clusters were claimed by other files later")?;
                 }
                 Ok(())
             }
@@ -99,7 +90,8 @@ impl fmt::Display for Reason {
 pub(crate) fn judge(file: &File, damage: Damage, bitmap: bool) -> (Confidence, Reason) {
     let Damage { in_use, claimed } = damage;
     let flags = file.flags;
-    if !flags.contains(FileFlags::REMOVED) && !flags.contains(FileFlags::DAMAGED) {
+    let whole = !flags.intersects(FileFlags::DAMAGED | FileFlags::BEYOND_END);
+    if !flags.contains(FileFlags::REMOVED) && whole {
         (Confidence::Certain, Reason::Exists)
     } else if flags.contains(FileFlags::DIRECTORY) {
         (Confidence::Certain, Reason::Directory)
@@ -107,30 +99,14 @@ pub(crate) fn judge(file: &File, damage: Damage, bitmap: bool) -> (Confidence, R
         (Confidence::Lost, Reason::NoContent)
     } else if in_use > 0 || claimed > 0 {
         let all = u64::from(in_use.max(claimed)) >= file.clusters;
-        let reason = Reason::Overwritten {
-            in_use,
-            claimed,
-            clusters: file.clusters,
-        };
-        (
-            if all {
-                Confidence::Lost
-            } else {
-                Confidence::Partial
-            },
-            reason,
-        )
+        let reason = Reason::Overwritten { in_use, claimed, clusters: file.clusters };
+        (if all { Confidence::Lost } else { Confidence::Partial }, reason)
+    } else if flags.contains(FileFlags::BEYOND_END) {
+        (Confidence::Partial, Reason::BeyondEnd)
     } else if flags.contains(FileFlags::DAMAGED) {
         (Confidence::Partial, Reason::Damaged)
     } else if file.clusters == 0 && flags.contains(FileFlags::RESIDENT) {
-        (
-            Confidence::Certain,
-            if file.size == 0 {
-                Reason::Empty
-            } else {
-                Reason::InRecord
-            },
-        )
+        (Confidence::Certain, if file.size == 0 { Reason::Empty } else { Reason::InRecord })
     } else if file.clusters == 0 && file.size == 0 {
         (Confidence::Certain, Reason::Empty)
     } else if bitmap {

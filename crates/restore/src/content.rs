@@ -47,29 +47,23 @@ pub(crate) struct StreamState {
 }
 
 impl StreamState {
+    /// The runs with what was overwritten as lost.
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
     /// Finds what of a stream of the file with this index was overwritten.
     pub(crate) fn new(catalogue: &Catalogue, index: u32, stream: Stream, cluster: u32) -> Self {
         let Layout::Runs(runs) = &stream.layout else {
-            return Self {
-                stream,
-                runs: Arc::new([]),
-                overwritten: Vec::new(),
-            };
+            return Self { stream, runs: Arc::new([]), overwritten: Vec::new() };
         };
-        let runs = if catalogue.untouched(index) {
-            runs.clone()
-        } else {
-            mask(catalogue, index, runs)
-        };
+        let runs = if catalogue.untouched(index) { runs.clone() } else { mask(catalogue, index, runs) };
         let written = stream.size.min(stream.valid);
         let unit = stream.codec.as_ref().map_or(1, |codec| codec.unit().max(1));
         let mut overwritten: Vec<Range<u64>> = Vec::new();
         for run in runs.iter().filter(|run| run.place == Place::Lost) {
             let start = run.first.saturating_mul(u64::from(cluster));
-            let end = run
-                .first
-                .saturating_add(run.count)
-                .saturating_mul(u64::from(cluster));
+            let end = run.first.saturating_add(run.count).saturating_mul(u64::from(cluster));
             // Where one cluster of a unit is gone the unit cannot be decoded.
             let range =
                 (start / unit * unit).min(written)..end.div_ceil(unit).saturating_mul(unit).min(written);
@@ -79,13 +73,14 @@ impl StreamState {
                 _ => overwritten.push(range),
             }
         }
-        Self {
-            stream,
-            runs,
-            overwritten,
-        }
+        Self { stream, runs, overwritten }
     }
 }
+
+/// Most parts that the runs of a stream are cut into. Beyond that the rest of the stream counts as overwritten.
+const MAX_PARTS: usize = 1 << 20;
+/// Clusters whose overwritten ranges are looked up at once.
+const WINDOW: u64 = 1 << 20;
 
 /// The runs, with every cluster that was overwritten as lost.
 fn mask(catalogue: &Catalogue, index: u32, runs: &[Run]) -> Arc<[Run]> {
@@ -105,14 +100,21 @@ fn mask(catalogue: &Catalogue, index: u32, runs: &[Run]) -> Arc<[Run]> {
             count: to - from,
             place,
         };
-        for gone in catalogue.overwritten(index, clusters.clone()) {
-            if gone.start > at {
-                push(&mut masked, part(at, gone.start, Place::At(at)));
+        let mut window = clusters.start;
+        while window < clusters.end && masked.len() < MAX_PARTS {
+            let end = clusters.end.min(window.saturating_add(WINDOW));
+            for gone in catalogue.overwritten(index, window..end) {
+                if gone.start > at {
+                    push(&mut masked, part(at, gone.start, Place::At(at)));
+                }
+                push(&mut masked, part(gone.start, gone.end, Place::Lost));
+                at = gone.end;
             }
-            push(&mut masked, part(gone.start, gone.end, Place::Lost));
-            at = gone.end;
+            window = end;
         }
-        if at < clusters.end {
+        if window < clusters.end {
+            push(&mut masked, part(at, clusters.end, Place::Lost));
+        } else if at < clusters.end {
             push(&mut masked, part(at, clusters.end, Place::At(at)));
         }
     }
@@ -144,30 +146,16 @@ impl Opening<'_> {
             (Layout::Runs(runs), Overwritten::Raw) => runs.clone(),
             (Layout::Runs(_), _) => state.runs.clone(),
         };
-        let lost = if self.overwritten == Overwritten::Error {
-            Lost::Error
-        } else {
-            Lost::Zeros
-        };
+        let lost = if self.overwritten == Overwritten::Error { Lost::Error } else { Lost::Zeros };
         let Some(codec) = &stream.codec else {
-            let reader = RunReader::new(
-                self.volume.clone(),
-                runs,
-                self.cluster,
-                stream.size,
-                stream.valid,
-                lost,
-            );
+            let reader =
+                RunReader::new(self.volume.clone(), runs, self.cluster, stream.size, stream.valid, lost);
             return Ok(Arc::new(Plain(reader)));
         };
         let clusters = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
         let stored = clusters.saturating_mul(u64::from(self.cluster)).max(stream.size);
         let raw = RunReader::new(self.volume.clone(), runs, self.cluster, stored, stored, lost);
-        let gone = if self.overwritten == Overwritten::Raw {
-            Vec::new()
-        } else {
-            state.overwritten.clone()
-        };
+        let gone = if self.overwritten == Overwritten::Raw { Vec::new() } else { state.overwritten.clone() };
         Ok(Arc::new(Coded {
             codec: codec.clone(),
             raw,
@@ -231,9 +219,7 @@ impl Coded {
             buf.fill(0);
             return Ok(());
         }
-        let block = self
-            .cache
-            .get(BlockId { unit, ..self.block }, || self.decode(unit))?;
+        let block = self.cache.get(BlockId { unit, ..self.block }, || self.decode(unit))?;
         block.as_ref().read_at(buf, within)?;
         Ok(())
     }
@@ -245,20 +231,15 @@ impl Content for Coded {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
-        let left = |end: u64| {
-            usize::try_from(end.saturating_sub(offset))
-                .unwrap_or(usize::MAX)
-                .min(buf.len())
-        };
+        let left =
+            |end: u64| usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
         let (total, stored) = (left(self.size), left(self.valid));
         let unit_size = self.codec.unit();
         let mut done = 0;
         while done < stored {
             let at = offset + done as u64;
             let within = at % unit_size;
-            let step = usize::try_from(unit_size - within)
-                .unwrap_or(usize::MAX)
-                .min(stored - done);
+            let step = usize::try_from(unit_size - within).unwrap_or(usize::MAX).min(stored - done);
             let Some(piece) = buf.get_mut(done..done + step) else {
                 break;
             };

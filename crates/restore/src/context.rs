@@ -25,11 +25,13 @@ use crate::{
 /// How many files' streams are kept at hand: what one program asks of one file comes in a burst.
 const FILES_AT_HAND: std::num::NonZeroUsize = std::num::NonZeroUsize::new(64).unwrap();
 
+/// Files with more runs than this are not kept at hand.
+const RUNS_AT_HAND: usize = 1 << 15;
+
 type Streams = Arc<[Arc<StreamState>]>;
 
 /// An open volume of a locked source. Dropping the last context of a source closes it and releases the lock.
 pub struct Context {
-    source: Arc<dyn ReadAt>,
     source_path: PathBuf,
     entry: Volume,
     volume: Arc<dyn ReadAt>,
@@ -76,7 +78,7 @@ impl Context {
         entries
             .into_iter()
             .map(|entry| {
-                let opened = open_file_system(&entry, &source);
+                let opened = open_file_system(&entry, &source, selection.boot_sector);
                 let (file_system, closed) = match opened {
                     Ok(Some(file_system)) => (Some(file_system), None),
                     Ok(None) => (None, Some(unknown(&entry))),
@@ -85,7 +87,6 @@ impl Context {
                 };
                 let volume = Arc::new(entry.extent(source.clone()));
                 Ok(Self {
-                    source: source.clone(),
                     source_path: path.to_owned(),
                     entry,
                     volume,
@@ -108,13 +109,8 @@ impl Context {
 
     /// What the volume's folder is called where several are mounted: its number and its name.
     pub fn name(&self) -> String {
-        let label = self
-            .facts()
-            .map(|facts| facts.label.as_str())
-            .filter(|label| !label.is_empty());
-        let name = label
-            .or(self.entry.name.as_deref())
-            .filter(|name| !name.is_empty());
+        let label = self.facts().map(|facts| facts.label.as_str()).filter(|label| !label.is_empty());
+        let name = label.or(self.entry.name.as_deref()).filter(|name| !name.is_empty());
         match name {
             Some(name) => format!("{}-{name}", self.number()),
             None => format!("{}-{}", self.number(), self.entry.file_system),
@@ -135,10 +131,7 @@ impl Context {
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         let scanned = self.catalogue.get().map(|catalogue| catalogue.notes());
         let known = scanned.or_else(|| self.facts().map(|facts| facts.notes.as_slice()));
-        self.notes
-            .iter()
-            .chain(known.unwrap_or_default())
-            .map(String::as_str)
+        self.notes.iter().chain(known.unwrap_or_default()).map(String::as_str)
     }
 
     /// What the source is called.
@@ -153,9 +146,7 @@ impl Context {
 
     /// The volume's bytes, as far as the source has them.
     pub(crate) fn bytes(&self) -> Extent {
-        let start = self.entry.start_sector.saturating_mul(u64::from(self.entry.sector_size));
-        let size = self.volume.size().min(self.source.size().saturating_sub(start));
-        Extent::new(self.volume.clone(), 0, size)
+        Extent::new(self.volume.clone(), 0, self.volume.present())
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -180,14 +171,12 @@ impl Context {
             return Err(Error::refused(ErrorKind::Unsupported, reason));
         };
         let view = self.options.view;
-        let want = Want {
-            removed: view != View::Regular,
-            regular: view != View::Deleted,
-        };
+        let want = Want { removed: view != View::Regular, regular: view != View::Deleted };
         let scan = file_system.scan(want, watch)?;
         let facts = file_system.facts();
         let bitmap = file_system.bitmap().filter(|_| want.removed);
-        let allocation = bitmap.map(|bitmap| Allocation::new(bitmap, facts.clusters));
+        let present = self.volume.present().div_ceil(u64::from(facts.bytes_per_cluster.max(1)));
+        let allocation = bitmap.map(|bitmap| Allocation::new(bitmap, facts.clusters.min(present)));
         let catalogue = Arc::new(Catalogue::new(scan, facts, allocation, view));
         Ok(self.catalogue.get_or_init(|| catalogue).clone())
     }
@@ -199,16 +188,12 @@ impl Context {
 
     fn need_catalogue(&self) -> Result<&Arc<Catalogue>, Error> {
         let reason = "the volume has not been scanned";
-        self.catalogue
-            .get()
-            .ok_or_else(|| Error::refused(ErrorKind::InvalidInput, reason))
+        self.catalogue.get().ok_or_else(|| Error::refused(ErrorKind::InvalidInput, reason))
     }
 
     fn need_file_system(&self) -> Result<&dyn FileSystem, Error> {
         let reason = "the volume has no known file system";
-        self.file_system
-            .as_deref()
-            .ok_or_else(|| Error::refused(ErrorKind::Unsupported, reason))
+        self.file_system.as_deref().ok_or_else(|| Error::refused(ErrorKind::Unsupported, reason))
     }
 
     /// The streams of the file with this index.
@@ -225,7 +210,9 @@ impl Context {
             .into_iter()
             .map(|stream| Arc::new(StreamState::new(catalogue, index, stream, cluster)))
             .collect();
-        self.lock_at_hand().put(index, streams.clone());
+        if streams.iter().map(|state| state.runs().len()).sum::<usize>() <= RUNS_AT_HAND {
+            self.lock_at_hand().put(index, streams.clone());
+        }
         Ok(streams)
     }
 
@@ -243,12 +230,7 @@ impl Context {
             cluster: self.need_file_system()?.facts().bytes_per_cluster,
             overwritten: self.options.overwritten,
             cache: &self.cache,
-            block: BlockId {
-                volume: self.number(),
-                record,
-                stream: stream as u32,
-                unit: 0,
-            },
+            block: BlockId { volume: self.number(), record, stream: stream as u32, unit: 0 },
         };
         opening.open(state)
     }
@@ -258,10 +240,7 @@ impl Context {
     /// # Errors
     /// When it has none that can be given.
     pub(crate) fn open_file(&self, index: u32) -> Result<Arc<dyn Content>, Error> {
-        let flags = self
-            .need_catalogue()?
-            .file(index)
-            .map_or(FileFlags::empty(), |file| file.flags);
+        let flags = self.need_catalogue()?.file(index).map_or(FileFlags::empty(), |file| file.flags);
         if flags.contains(FileFlags::NO_CONTENT) {
             let reason = "no description of the content is left; only the name is known";
             return Err(Error::refused(ErrorKind::Damaged, reason));
@@ -269,10 +248,7 @@ impl Context {
         let streams = self.streams(index)?;
         match streams.first() {
             Some(first) if first.stream.name.is_empty() => self.open(index, 0),
-            _ => Err(Error::refused(
-                ErrorKind::Damaged,
-                "the description of the content is gone",
-            )),
+            _ => Err(Error::refused(ErrorKind::Damaged, "the description of the content is gone")),
         }
     }
 
@@ -291,19 +267,14 @@ impl Context {
                 path
             }
             None => {
-                return Err(Error::refused(
-                    ErrorKind::Damaged,
-                    "the target of the link is damaged",
-                ));
+                return Err(Error::refused(ErrorKind::Damaged, "the target of the link is damaged"));
             }
         })
     }
 
     /// Folds a name so that equal results mean equal names to the file system.
     pub(crate) fn fold_case(&self, name: &[u8]) -> Vec<u8> {
-        self.file_system
-            .as_ref()
-            .map_or_else(|| name.to_vec(), |file_system| file_system.fold_case(name))
+        self.file_system.as_ref().map_or_else(|| name.to_vec(), |file_system| file_system.fold_case(name))
     }
 }
 
@@ -313,11 +284,7 @@ fn select(
     selection: &Selection,
     path: &Path,
 ) -> Result<(Vec<Volume>, Vec<String>), Error> {
-    let Selection {
-        volume,
-        start_sector,
-        boot_sector,
-    } = *selection;
+    let Selection { volume, start_sector, boot_sector } = *selection;
     if start_sector.is_some() || boot_sector.is_some() {
         let lost = lost_volume(source, start_sector, boot_sector, source.sector_size())?;
         return Ok((vec![lost], Vec::new()));
@@ -335,10 +302,7 @@ fn select(
         return Ok((volumes, notes));
     };
     let known: Vec<String> = volumes.iter().map(|volume| volume.number.to_string()).collect();
-    let chosen: Vec<Volume> = volumes
-        .into_iter()
-        .filter(|volume| volume.number == number)
-        .collect();
+    let chosen: Vec<Volume> = volumes.into_iter().filter(|volume| volume.number == number).collect();
     if chosen.is_empty() {
         let reason = format!("{path} has no volume {number}; it has {}", known.join(", "));
         return Err(Error::refused(ErrorKind::InvalidInput, reason));
@@ -348,11 +312,22 @@ fn select(
 
 /// Opens the file system of a volume; `None` where nothing is known to be on it. Adding a file system adds a
 /// line here.
-fn open_file_system(entry: &Volume, source: &Arc<dyn ReadAt>) -> Result<Option<Box<dyn FileSystem>>, Error> {
+fn open_file_system(
+    entry: &Volume,
+    source: &Arc<dyn ReadAt>,
+    boot_sector: Option<u64>,
+) -> Result<Option<Box<dyn FileSystem>>, Error> {
     let volume: Arc<dyn ReadAt> = Arc::new(entry.extent(source.clone()));
     let number = entry.number;
     match entry.file_system {
-        FileSystemKind::Ntfs => Ok(Some(Box::new(Ntfs::open(volume)?))),
+        FileSystemKind::Ntfs => {
+            let boot = boot_sector.and_then(|sector| {
+                let mut bytes = vec![0; undelfs_volume::boot_sector::LEN];
+                let at = sector.checked_mul(u64::from(entry.sector_size))?;
+                source.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
+            });
+            Ok(Some(Box::new(Ntfs::open(volume, boot.as_deref())?)))
+        }
         FileSystemKind::Unknown => Ok(None),
         FileSystemKind::BitLocker => Err(Error::refused(
             ErrorKind::KeyNeeded,

@@ -39,16 +39,10 @@ impl Error {
     }
 
     pub(crate) fn refused(kind: ErrorKind, reason: impl Into<String>) -> Self {
-        Self::Refused {
-            kind,
-            reason: reason.into(),
-        }
+        Self::Refused { kind, reason: reason.into() }
     }
 
     pub(crate) fn not_found(what: &[u8]) -> Self {
-        Self::refused(
-            ErrorKind::NotFound,
-            format!("there is no `{}`", String::from_utf8_lossy(what)),
-        )
+        Self::refused(ErrorKind::NotFound, format!("there is no `{}`", String::from_utf8_lossy(what)))
     }
 }

@@ -13,13 +13,7 @@ use crate::{
 };
 
 /// The files, by their number less one. Of a volume whose files are not known there are only the first ones.
-const NAMES: [&str; 5] = [
-    "volume.img",
-    "status.json",
-    "report.txt",
-    "catalogue.jsonl",
-    "bodyfile.txt",
-];
+const NAMES: [&str; 5] = ["volume.img", "status.json", "report.txt", "catalogue.jsonl", "bodyfile.txt"];
 const WITHOUT_FILES: usize = 3;
 
 /// Size of `status.json` in bytes. Its content changes; that its size does not lets every program read it.
@@ -34,19 +28,11 @@ pub(crate) struct Generated {
 
 impl Generated {
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self {
-            context,
-            jsonl: Arc::default(),
-            bodyfile: Arc::default(),
-        }
+        Self { context, jsonl: Arc::default(), bodyfile: Arc::default() }
     }
 
     fn names(&self) -> &'static [&'static str] {
-        let all = if self.context.catalogue().is_some() {
-            NAMES.len()
-        } else {
-            WITHOUT_FILES
-        };
+        let all = if self.context.catalogue().is_some() { NAMES.len() } else { WITHOUT_FILES };
         NAMES.get(..all).unwrap_or_default()
     }
 
@@ -73,9 +59,7 @@ impl Generated {
 
     /// Opens a file.
     pub(crate) fn open(&self, number: u16) -> Result<Arc<dyn Content>, Error> {
-        let name = self
-            .name(number)
-            .ok_or_else(|| Error::not_found(b"generated file"))?;
+        let name = self.name(number).ok_or_else(|| Error::not_found(b"generated file"))?;
         Ok(match name {
             "volume.img" => Arc::new(Plain(self.context.bytes())),
             "status.json" => Arc::new(Plain(self.status()?)),
@@ -86,11 +70,7 @@ impl Generated {
     }
 
     fn rendered(&self, lines: &Arc<OnceLock<Rendering>>, format: Format) -> Arc<dyn Content> {
-        Arc::new(Lines {
-            context: self.context.clone(),
-            lines: lines.clone(),
-            format,
-        })
+        Arc::new(Lines { context: self.context.clone(), lines: lines.clone(), format })
     }
 
     fn status(&self) -> Result<Vec<u8>, Error> {
@@ -136,10 +116,7 @@ struct Lines {
 
 impl Lines {
     fn catalogue(&self) -> Result<&crate::Catalogue, Error> {
-        self.context
-            .catalogue()
-            .map(|catalogue| &**catalogue)
-            .ok_or_else(|| Error::not_found(b"catalogue"))
+        self.context.catalogue().map(|catalogue| &**catalogue).ok_or_else(|| Error::not_found(b"catalogue"))
     }
 
     fn rendering(&self) -> Option<&Rendering> {

@@ -20,11 +20,7 @@ pub(crate) enum Id {
     /// `$Orphans` (1) or `$Orphans/unnamed` (2).
     Made { volume: u32, number: u32 },
     /// The group of a lost directory.
-    Lost {
-        volume: u32,
-        record: u32,
-        generation: u16,
-    },
+    Lost { volume: u32, record: u32, generation: u16 },
     /// `.undelfs` (0), or one of the files in it, from 1.
     Control { volume: u32, number: u16 },
 }
@@ -43,17 +39,11 @@ impl Inode {
             Id::Top => return Self::ROOT,
             Id::Root { volume } => (volume, 0, 0),
             Id::File { volume, record } => (volume, 1, u64::from(record)),
-            Id::Stream {
-                volume,
-                record,
-                stream,
-            } => (volume, 2, u64::from(record) << 16 | u64::from(stream)),
+            Id::Stream { volume, record, stream } => (volume, 2, u64::from(record) << 16 | u64::from(stream)),
             Id::Made { volume, number } => (volume, 3, u64::from(number)),
-            Id::Lost {
-                volume,
-                record,
-                generation,
-            } => (volume, 4, u64::from(record) << 16 | u64::from(generation)),
+            Id::Lost { volume, record, generation } => {
+                (volume, 4, u64::from(record) << 16 | u64::from(generation))
+            }
             Id::Control { volume, number } => (volume, 5, u64::from(number)),
         };
         Self(u64::from(volume & 0xFFF) << VOLUME_SHIFT | kind << KIND_SHIFT | value)
@@ -68,24 +58,10 @@ impl Inode {
         }
         Some(match self.0 >> KIND_SHIFT & 0xF {
             0 if value == 0 && volume > 0 => Id::Root { volume },
-            1 => Id::File {
-                volume,
-                record: u32::try_from(value).ok()?,
-            },
-            2 => Id::Stream {
-                volume,
-                record,
-                stream: low,
-            },
-            3 => Id::Made {
-                volume,
-                number: u32::try_from(value).ok()?,
-            },
-            4 => Id::Lost {
-                volume,
-                record,
-                generation: low,
-            },
+            1 => Id::File { volume, record: u32::try_from(value).ok()? },
+            2 => Id::Stream { volume, record, stream: low },
+            3 => Id::Made { volume, number: u32::try_from(value).ok()? },
+            4 => Id::Lost { volume, record, generation: low },
             5 => Id::Control { volume, number: low },
             _ => return None,
         })
@@ -110,21 +86,10 @@ mod tests {
         let all = [
             Id::Top,
             Id::Root { volume: 1 },
-            Id::File {
-                volume: 4095,
-                record: u32::MAX,
-            },
-            Id::Stream {
-                volume: 2,
-                record: u32::MAX,
-                stream: u16::MAX,
-            },
+            Id::File { volume: 4095, record: u32::MAX },
+            Id::Stream { volume: 2, record: u32::MAX, stream: u16::MAX },
             Id::Made { volume: 1, number: 2 },
-            Id::Lost {
-                volume: 1,
-                record: u32::MAX,
-                generation: u16::MAX,
-            },
+            Id::Lost { volume: 1, record: u32::MAX, generation: u16::MAX },
             Id::Control { volume: 1, number: 5 },
         ];
         for id in all {

@@ -18,10 +18,8 @@ pub fn escape(name: &[u8]) -> Cow<'_, [u8]> {
     let mut rest = name;
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
-        let ambiguous = || {
-            tail.first_chunk::<2>()
-                .is_some_and(|next| ESCAPES.iter().any(|(e, _)| *e == next))
-        };
+        let ambiguous =
+            || tail.first_chunk::<2>().is_some_and(|next| ESCAPES.iter().any(|(e, _)| *e == next));
         match ESCAPES.iter().find(|(_, escaped)| *escaped == byte) {
             Some((escape, _)) if (byte != b'.' || dots) && (byte != b'%' || ambiguous()) => {
                 shown.push(b'%');
@@ -41,9 +39,7 @@ pub fn unescape(shown: &[u8]) -> Cow<'_, [u8]> {
     let mut name = Vec::with_capacity(shown.len());
     let mut rest = shown;
     while let Some((&byte, tail)) = rest.split_first() {
-        let escape = tail
-            .first_chunk::<2>()
-            .and_then(|next| ESCAPES.iter().find(|(e, _)| *e == next));
+        let escape = tail.first_chunk::<2>().and_then(|next| ESCAPES.iter().find(|(e, _)| *e == next));
         let (after, original) = match escape {
             Some((_, original)) if byte == b'%' => (tail.get(2..).unwrap_or_default(), *original),
             _ => (tail, byte),
@@ -54,15 +50,14 @@ pub fn unescape(shown: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(name)
 }
 
-/// `name` with ` (record N)` before its extension, `times` over.
-pub(crate) fn with_record(name: &[u8], record: u32, times: u8) -> Vec<u8> {
-    let dot = name
-        .iter()
-        .rposition(|byte| *byte == b'.')
-        .filter(|at| *at > 0)
-        .unwrap_or(name.len());
+/// `name` with ` (record N)` before its extension; ` (record N, K)` where that name is taken too.
+pub(crate) fn with_record(name: &[u8], record: u32, number: u32) -> Vec<u8> {
+    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|at| *at > 0).unwrap_or(name.len());
     let (stem, extension) = name.split_at(dot);
-    let mark = format!(" (record {record})").repeat(usize::from(times));
+    let mark = match number {
+        ..=1 => format!(" (record {record})"),
+        _ => format!(" (record {record}, {number})"),
+    };
     [stem, mark.as_bytes(), extension].concat()
 }
 
@@ -89,7 +84,7 @@ mod tests {
     fn the_record_goes_before_the_extension() {
         assert_eq!(with_record(b"a.tar.gz", 7, 1), b"a.tar (record 7).gz");
         assert_eq!(with_record(b".profile", 7, 1), b".profile (record 7)");
-        assert_eq!(with_record(b"plain", 7, 2), b"plain (record 7) (record 7)");
+        assert_eq!(with_record(b"plain", 7, 2), b"plain (record 7, 2)");
     }
 
     proptest! {

@@ -85,14 +85,8 @@ impl Overlaps {
 
     /// Calls `each` with the ranges of `clusters` that `file` has lost to others, ascending.
     pub(crate) fn lost(&self, file: u32, clusters: Range<u64>, mut each: impl FnMut(Range<u64>)) {
-        let from = self
-            .segments
-            .partition_point(|segment| segment.end <= clusters.start);
-        let inside = self
-            .segments
-            .iter()
-            .skip(from)
-            .take_while(|segment| segment.first < clusters.end);
+        let from = self.segments.partition_point(|segment| segment.end <= clusters.start);
+        let inside = self.segments.iter().skip(from).take_while(|segment| segment.first < clusters.end);
         for segment in inside.filter(|segment| segment.winner != Some(file)) {
             each(segment.first.max(clusters.start)..segment.end.min(clusters.end));
         }
@@ -100,13 +94,14 @@ impl Overlaps {
 }
 
 /// Owners seen as holders: all live files are one, and so are the several records of one file.
-struct Holders<'a> {
-    owners: &'a [Owner],
+struct Holders {
+    owners: Vec<Owner>,
     holder: Vec<u32>,
 }
 
-impl<'a> Holders<'a> {
-    fn new(owners: &'a [Owner]) -> Self {
+impl Holders {
+    fn new(owners: &[Owner]) -> Self {
+        let mut owners = owners.to_vec();
         let mut by_file: Vec<(u32, u32)> = owners
             .iter()
             .enumerate()
@@ -114,16 +109,21 @@ impl<'a> Holders<'a> {
             .map(|(index, owner)| (owner.file, index as u32))
             .collect();
         by_file.sort_unstable();
-        let mut holder: Vec<u32> = owners
-            .iter()
-            .enumerate()
-            .map(|(i, owner)| if owner.live { LIVE } else { i as u32 })
-            .collect();
+        let mut holder: Vec<u32> =
+            owners.iter().enumerate().map(|(i, owner)| if owner.live { LIVE } else { i as u32 }).collect();
         for same in by_file.chunk_by(|a, b| a.0 == b.0) {
             let Some((_, first)) = same.first() else { continue };
-            for (_, index) in same {
+            for (_, index) in same.iter().skip(1) {
                 if let Some(holder) = holder.get_mut(*index as usize) {
                     *holder = *first;
+                }
+                // The last change of any of a file's records is its last change.
+                let Some(Owner { journal, latest, .. }) = owners.get(*index as usize).copied() else {
+                    continue;
+                };
+                if let Some(owner) = owners.get_mut(*first as usize) {
+                    owner.journal = owner.journal.max(journal);
+                    owner.latest = owner.latest.max(latest);
                 }
             }
         }
@@ -141,7 +141,7 @@ impl<'a> Holders<'a> {
 
 /// The walk over a group of claims that overlap.
 struct Sweep<'a> {
-    holders: &'a Holders<'a>,
+    holders: &'a Holders,
     ends: BinaryHeap<Reverse<(u64, u32)>>,
     active: BTreeMap<u32, u32>,
     by_time: BTreeSet<(u64, u32)>,
@@ -149,7 +149,7 @@ struct Sweep<'a> {
 }
 
 impl<'a> Sweep<'a> {
-    fn new(holders: &'a Holders<'a>) -> Self {
+    fn new(holders: &'a Holders) -> Self {
         Self {
             holders,
             ends: BinaryHeap::new(),
@@ -164,10 +164,7 @@ impl<'a> Sweep<'a> {
         for claim in group {
             self.advance(&mut at, claim.first, out);
             self.enter(self.holders.of(claim));
-            self.ends.push(Reverse((
-                claim.first + u64::from(claim.count),
-                self.holders.of(claim),
-            )));
+            self.ends.push(Reverse((claim.first + u64::from(claim.count), self.holders.of(claim))));
         }
         self.advance(&mut at, u64::MAX, out);
     }
@@ -219,12 +216,7 @@ impl<'a> Sweep<'a> {
             Some(last) if last.end == first && last.winner == winner => last.end = end,
             last => {
                 let before = last.map_or(0, |last| last.before + (last.end - last.first));
-                out.push(Segment {
-                    first,
-                    end,
-                    before,
-                    winner,
-                });
+                out.push(Segment { first, end, before, winner });
             }
         }
     }
@@ -262,12 +254,7 @@ mod tests {
     use undelfs_volume::filesystem::FileTime;
 
     fn owner(file: u32, latest: u64, journal: u64) -> Owner {
-        Owner {
-            file,
-            live: false,
-            journal,
-            latest: FileTime(latest),
-        }
+        Owner { file, live: false, journal, latest: FileTime(latest) }
     }
 
     fn claim(owner: u32, first: u64, count: u32) -> Claim {
@@ -292,13 +279,7 @@ mod tests {
 
     #[test]
     fn live_files_hold_what_they_claim() {
-        let owners = [
-            owner(0, 10, 0),
-            Owner {
-                live: true,
-                ..owner(u32::MAX, 1, 0)
-            },
-        ];
+        let owners = [owner(0, 10, 0), Owner { live: true, ..owner(u32::MAX, 1, 0) }];
         let overlaps = Overlaps::find(&mut [claim(0, 100, 10), claim(1, 102, 2)], &owners);
         assert_eq!(lost(&overlaps, 0), [102..104]);
     }
@@ -314,17 +295,10 @@ mod tests {
             (owner(0, 0, 0), owner(1, 20, 0)),
         ] {
             let overlaps = Overlaps::find(&mut claims.clone(), &[a, b]);
-            assert_eq!(
-                (lost(&overlaps, 0).len(), lost(&overlaps, 1).len()),
-                (1, 1),
-                "{a:?} {b:?}"
-            );
+            assert_eq!((lost(&overlaps, 0).len(), lost(&overlaps, 1).len()), (1, 1), "{a:?} {b:?}");
         }
         let journal_only = Overlaps::find(&mut claims.clone(), &[owner(0, 10, 5), owner(1, 10, 6)]);
-        assert_eq!(
-            (lost(&journal_only, 0).len(), lost(&journal_only, 1).len()),
-            (1, 0)
-        );
+        assert_eq!((lost(&journal_only, 0).len(), lost(&journal_only, 1).len()), (1, 0));
     }
 
     #[test]

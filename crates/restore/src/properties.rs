@@ -15,6 +15,8 @@ const PREFIX: &str = "undelfs.";
 
 /// Longest value that Linux allows an extended attribute, in bytes.
 const MAX_VALUE: u64 = 64 << 10;
+/// Bytes of a list of names, which Linux ends at 64 KiB, that named streams may fill.
+const LIST_ROOM: usize = 60 << 10;
 /// Longest name that Linux allows, in bytes, without `user.`.
 const MAX_NAME: usize = 250;
 
@@ -82,14 +84,16 @@ impl Property {
             Self::ClustersInUse => content.then(|| of.catalogue.clusters_in_use(of.index).to_string()),
             Self::Overwritten if content && of.may_have_gone() => {
                 let streams = of.context.streams(of.index)?;
-                let ranges = streams.get(of.stream).map_or(&[][..], |state| &state.overwritten);
-                (!ranges.is_empty()).then(|| ranges_text(ranges))
+                let state =
+                    streams.get(of.stream).filter(|state| of.stream > 0 || state.stream.name.is_empty());
+                let ranges = state.map_or(&[][..], |state| &state.overwritten);
+                (!ranges.is_empty()).then(|| ranges_text(ranges, MAX_VALUE as usize))
             }
             Self::Overwritten => None,
             Self::Record => Some(format!("{}-{}", of.file.record, of.file.generation)),
             Self::Provenance => Some(report::PROVENANCE.to_owned()),
             Self::Created => Some(report::time(of.file.created)),
-            Self::Streams => of.too_large()?,
+            Self::Streams => of.other_streams()?,
         })
     }
 }
@@ -106,7 +110,7 @@ struct Subject<'a> {
 impl Subject<'_> {
     /// True where some of the content may be gone; where not, no run needs to be looked at.
     fn may_have_gone(&self) -> bool {
-        let split = FileFlags::DAMAGED | FileFlags::SEVERAL_RECORDS;
+        let split = FileFlags::DAMAGED | FileFlags::SEVERAL_RECORDS | FileFlags::BEYOND_END;
         !self.catalogue.untouched(self.index) || self.file.flags.intersects(split)
     }
 
@@ -124,39 +128,47 @@ impl Subject<'_> {
         Ok(())
     }
 
-    /// Names and sizes of the streams that are no attributes.
-    fn too_large(&self) -> Result<Option<String>, Error> {
+    /// The named streams that are no attributes, a line each: name, size, and what of it is overwritten.
+    fn other_streams(&self) -> Result<Option<String>, Error> {
         let mut text = String::new();
+        let mut room = LIST_ROOM;
         self.named_streams(|_, state| {
-            if !fits(state) {
-                let name = String::from_utf8_lossy(&state.stream.name);
-                let size = state.stream.size;
-                let _ = writeln!(
-                    text,
-                    "{name} ({size} bytes; mount with --streams files to read it)"
-                );
+            if fits(state, &mut room) || text.len() > LIST_ROOM {
+                return;
             }
+            let name = String::from_utf8_lossy(&state.stream.name);
+            let _ = write!(text, "{name} ({} bytes", state.stream.size);
+            if !state.overwritten.is_empty() {
+                let _ = write!(text, ", overwritten {}", ranges_text(&state.overwritten, 1024));
+            }
+            text.push_str("; mount with --streams files to read it)\n");
         })?;
         text.truncate(text.trim_end().len());
         Ok((!text.is_empty()).then_some(text))
     }
 }
 
-/// True where a named stream can be an extended attribute.
-fn fits(state: &StreamState) -> bool {
+/// True where a named stream can be an extended attribute: it is small, whole, and its name fits into what is left
+/// of the list. A stream of which something is overwritten is none, because the value could not say so.
+fn fits(state: &StreamState, room: &mut usize) -> bool {
     let name = &state.stream.name;
-    state.stream.size <= MAX_VALUE
-        && name.len() <= MAX_NAME
+    let fits = state.stream.size <= MAX_VALUE
+        && state.overwritten.is_empty()
+        && name.len() <= MAX_NAME.min(*room)
         && !name.contains(&0)
-        && !name.starts_with(PREFIX.as_bytes())
+        && !name.starts_with(PREFIX.as_bytes());
+    if fits {
+        *room = room.saturating_sub(name.len() + "user.".len() + 1);
+    }
+    fits
 }
 
 /// Byte ranges as `first-last`, both counted, separated by commas. A list that no attribute can hold ends in
 /// `...`.
-fn ranges_text(ranges: &[Range<u64>]) -> String {
+fn ranges_text(ranges: &[Range<u64>], room: usize) -> String {
     let mut text = String::new();
     for range in ranges {
-        if text.len() as u64 > MAX_VALUE - 64 {
+        if text.len() + 64 > room {
             text.push_str(",...");
             break;
         }
@@ -173,13 +185,7 @@ fn subject<'a>(
     stream: usize,
 ) -> Result<Subject<'a>, Error> {
     let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
-    Ok(Subject {
-        context,
-        catalogue,
-        file,
-        index,
-        stream,
-    })
+    Ok(Subject { context, catalogue, file, index, stream })
 }
 
 /// Names of the attributes of a file.
@@ -196,8 +202,9 @@ pub(crate) fn names(
             names.push([PREFIX.as_bytes(), property.name().as_bytes()].concat());
         }
     }
+    let mut room = LIST_ROOM;
     subject.named_streams(|_, state| {
-        if fits(state) {
+        if fits(state, &mut room) {
             names.push(state.stream.name.clone());
         }
     })?;
@@ -214,17 +221,16 @@ pub(crate) fn value(
 ) -> Result<Option<Vec<u8>>, Error> {
     let subject = subject(context, catalogue, index, stream)?;
     if let Some(own) = name.strip_prefix(PREFIX.as_bytes()) {
-        let property = Property::ALL
-            .into_iter()
-            .find(|property| property.name().as_bytes() == own);
+        let property = Property::ALL.into_iter().find(|property| property.name().as_bytes() == own);
         return Ok(match property {
             Some(property) => property.value(&subject)?.map(String::into_bytes),
             None => None,
         });
     }
     let mut found = None;
+    let mut room = LIST_ROOM;
     subject.named_streams(|number, state| {
-        if state.stream.name == name && fits(state) {
+        if fits(state, &mut room) && state.stream.name == name {
             found = Some((number, state.stream.size));
         }
     })?;
@@ -244,15 +250,14 @@ mod tests {
 
     #[test]
     fn byte_ranges_count_both_ends() {
-        assert_eq!(ranges_text(&[0..4096, 8192..8193]), "0-4095,8192-8192");
+        assert_eq!(ranges_text(&[0..4096, 8192..8193], 1000), "0-4095,8192-8192");
     }
 
     #[test]
     fn a_list_of_ranges_fits_an_attribute() {
-        let ranges: Vec<Range<u64>> = (0..100_000)
-            .map(|i| (1 << 40) + i * 2..(1 << 40) + i * 2 + 1)
-            .collect();
-        let text = ranges_text(&ranges);
+        let ranges: Vec<Range<u64>> =
+            (0..100_000).map(|i| (1 << 40) + i * 2..(1 << 40) + i * 2 + 1).collect();
+        let text = ranges_text(&ranges, MAX_VALUE as usize);
         assert!(text.len() as u64 <= MAX_VALUE && text.ends_with(",..."));
     }
 }

@@ -34,9 +34,9 @@ pub enum Format {
 }
 
 /// Restorable files that are rendered by one thread at a time.
-const CHUNK: usize = 2048;
-/// Chunks that are rendered before they are written, which bounds the memory.
-const WINDOW: usize = 32;
+const CHUNK: usize = 512;
+/// Chunks that are rendered before they are written. With the longest paths they take 128 MiB.
+const WINDOW: usize = 8;
 
 impl Catalogue {
     /// Writes all restorable files. `terminal` makes a table safe to show: control characters in names are
@@ -48,10 +48,8 @@ impl Catalogue {
         out.write_all(header(format).as_bytes())?;
         let entries: Vec<(u32, Node)> = self.entries().collect();
         for window in entries.chunks(CHUNK * WINDOW) {
-            let rendered: Vec<Vec<u8>> = window
-                .par_chunks(CHUNK)
-                .map(|chunk| self.render(format, chunk, terminal))
-                .collect();
+            let rendered: Vec<Vec<u8>> =
+                window.par_chunks(CHUNK).map(|chunk| self.render(format, chunk, terminal)).collect();
             for chunk in rendered {
                 out.write_all(&chunk)?;
             }
@@ -130,11 +128,7 @@ fn write_csv(csv: &mut csv::Writer<Vec<u8>>, of: &RestorableFile<'_>) {
 
 /// `deleted` or `exists`.
 pub(crate) fn state(file: &File) -> &'static str {
-    if file.flags.contains(FileFlags::REMOVED) {
-        "deleted"
-    } else {
-        "exists"
-    }
+    if file.flags.contains(FileFlags::REMOVED) { "deleted" } else { "exists" }
 }
 
 /// What kind of file it is.
@@ -177,11 +171,7 @@ impl Rendering {
             let end = offsets.last().copied().unwrap_or(0) + size;
             offsets.push(end);
         }
-        Self {
-            format,
-            entries,
-            offsets,
-        }
+        Self { format, entries, offsets }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -208,10 +198,7 @@ mod tests {
     #[test]
     fn times_are_written_in_utc_and_impossible_ones_as_numbers() {
         assert_eq!(time(FileTime::UNIX_EPOCH), "1970-01-01T00:00:00Z");
-        assert_eq!(
-            time(FileTime(133_617_504_001_234_567)),
-            "2024-06-01T21:20:00.1234567Z"
-        );
+        assert_eq!(time(FileTime(133_617_504_001_234_567)), "2024-06-01T21:20:00.1234567Z");
         assert_eq!(time(FileTime(0)), "1601-01-01T00:00:00Z");
         assert_eq!(time(FileTime(u64::MAX)), format!("FILETIME {}", u64::MAX));
     }

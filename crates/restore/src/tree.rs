@@ -105,23 +105,14 @@ impl Tree {
     /// When there is none.
     pub fn new(contexts: Vec<Context>) -> Result<Self, Error> {
         if contexts.is_empty() {
-            return Err(Error::refused(
-                ErrorKind::InvalidInput,
-                "there is no volume to show",
-            ));
+            return Err(Error::refused(ErrorKind::InvalidInput, "there is no volume to show"));
         }
         let mount = |context: Context| {
             let context = Arc::new(context);
             let folder = crate::names::escape(context.name().as_bytes()).into_owned();
-            Mounted {
-                folder,
-                generated: Generated::new(context.clone()),
-                context,
-            }
+            Mounted { folder, generated: Generated::new(context.clone()), context }
         };
-        Ok(Self {
-            volumes: contexts.into_iter().map(mount).collect(),
-        })
+        Ok(Self { volumes: contexts.into_iter().map(mount).collect() })
     }
 
     /// The contexts.
@@ -130,10 +121,7 @@ impl Tree {
     }
 
     fn mounted(&self, number: u32) -> Result<&Mounted, Error> {
-        let found = self
-            .volumes
-            .iter()
-            .find(|mounted| mounted.context.number() == number);
+        let found = self.volumes.iter().find(|mounted| mounted.context.number() == number);
         found.ok_or_else(|| Error::not_found(b"volume"))
     }
 
@@ -146,9 +134,7 @@ impl Tree {
     fn id(&self, inode: Inode) -> Result<Id, Error> {
         let id = inode.id().ok_or_else(|| Error::not_found(b"inode"))?;
         Ok(match (id, self.only()) {
-            (Id::Top, Some(only)) => Id::Root {
-                volume: only.context.number(),
-            },
+            (Id::Top, Some(only)) => Id::Root { volume: only.context.number() },
             (id, _) => id,
         })
     }
@@ -176,13 +162,11 @@ impl Tree {
             return Ok(Directory::Closed(mounted));
         };
         let slot = match id {
-            Id::File { record, .. } => catalogue
-                .find_record(record)
-                .and_then(|index| catalogue.tree.slot_of_file(index)),
+            Id::File { record, .. } => {
+                catalogue.find_record(record).and_then(|index| catalogue.tree.slot_of_file(index))
+            }
             Id::Made { number, .. } => catalogue.tree.made(number),
-            Id::Lost {
-                record, generation, ..
-            } => catalogue.tree.lost_group(record, generation),
+            Id::Lost { record, generation, .. } => catalogue.tree.lost_group(record, generation),
             _ => Some(Slot::ROOT),
         };
         Ok(Directory::Names(mounted, catalogue, slot.ok_or_else(not)?))
@@ -210,9 +194,7 @@ impl Tree {
             }
             Directory::Names(mounted, catalogue, slot) => match catalogue.lookup(slot, name) {
                 Some(node) => self.node_attributes(mounted, catalogue, node),
-                None => self
-                    .lookup_stream(mounted, catalogue, slot, name)?
-                    .ok_or_else(missing),
+                None => self.lookup_stream(mounted, catalogue, slot, name)?.ok_or_else(missing),
             },
         }
     }
@@ -256,9 +238,7 @@ impl Tree {
             };
             let streams = mounted.context.streams(index)?;
             let shown = |s: &crate::content::StreamState| crate::names::escape(&s.stream.name) == stream;
-            let found = streams
-                .iter()
-                .position(|state| !state.stream.name.is_empty() && shown(state));
+            let found = streams.iter().position(|state| !state.stream.name.is_empty() && shown(state));
             if let Some(number) = found {
                 return self.stream_attributes(mounted, index, file, number).map(Some);
             }
@@ -279,13 +259,8 @@ impl Tree {
             return Err(Error::not_found(b"file"));
         };
         let mounted = self.mounted(volume)?;
-        let catalogue = mounted
-            .context
-            .catalogue()
-            .ok_or_else(|| Error::not_found(b"file"))?;
-        let index = catalogue
-            .find_record(record)
-            .ok_or_else(|| Error::not_found(b"file"))?;
+        let catalogue = mounted.context.catalogue().ok_or_else(|| Error::not_found(b"file"))?;
+        let index = catalogue.find_record(record).ok_or_else(|| Error::not_found(b"file"))?;
         Ok((mounted, catalogue, index))
     }
 
@@ -303,19 +278,14 @@ impl Tree {
     /// When it is no file, or its content cannot be given.
     pub fn open(&self, inode: Inode) -> Result<Arc<dyn Content>, Error> {
         match self.id(inode)? {
-            Id::Control {
-                volume,
-                number: number @ 1..,
-            } => self.mounted(volume)?.generated.open(number),
+            Id::Control { volume, number: number @ 1.. } => self.mounted(volume)?.generated.open(number),
             Id::Stream { stream, .. } => {
                 let (mounted, _, index) = self.file(inode)?;
                 mounted.context.open(index, usize::from(stream))
             }
             Id::File { .. } => {
                 let (mounted, catalogue, index) = self.file(inode)?;
-                let flags = catalogue
-                    .file(index)
-                    .map_or(FileFlags::empty(), |file| file.flags);
+                let flags = catalogue.file(index).map_or(FileFlags::empty(), |file| file.flags);
                 if flags.contains(FileFlags::DIRECTORY) {
                     return Err(Error::refused(ErrorKind::IsDirectory, "this is a directory"));
                 }
@@ -331,15 +301,10 @@ impl Tree {
     /// When it is none, or its target is damaged.
     pub fn read_link(&self, inode: Inode) -> Result<Vec<u8>, Error> {
         let (mounted, catalogue, index) = self.file(inode)?;
-        let link = catalogue
-            .file(index)
-            .is_some_and(|file| file.flags.contains(FileFlags::LINK));
+        let link = catalogue.file(index).is_some_and(|file| file.flags.contains(FileFlags::LINK));
         match catalogue.first_node(index).filter(|_| link) {
             Some(node) => mounted.context.link_target(index, node),
-            None => Err(Error::refused(
-                ErrorKind::InvalidInput,
-                "this is no symbolic link",
-            )),
+            None => Err(Error::refused(ErrorKind::InvalidInput, "this is no symbolic link")),
         }
     }
 
@@ -379,7 +344,7 @@ impl Tree {
         let catalogues = self.contexts().filter_map(Context::catalogue);
         Space {
             block_size,
-            blocks: bytes.sum::<u64>() / u64::from(block_size.max(1)),
+            blocks: bytes.fold(0, u64::saturating_add) / u64::from(block_size.max(1)),
             files: catalogues.map(|catalogue| catalogue.tree.shown()).sum(),
         }
     }
@@ -393,15 +358,8 @@ impl Tree {
 
 fn made_id(volume: u32, catalogue: &Catalogue, slot: Slot) -> Id {
     match catalogue.tree.lost_parent(slot) {
-        Some(lost) => Id::Lost {
-            volume,
-            record: lost.record,
-            generation: lost.generation,
-        },
+        Some(lost) => Id::Lost { volume, record: lost.record, generation: lost.generation },
         None if slot == Slot::ROOT => Id::Root { volume },
-        None => Id::Made {
-            volume,
-            number: slot.number(),
-        },
+        None => Id::Made { volume, number: slot.number() },
     }
 }

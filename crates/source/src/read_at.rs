@@ -17,6 +17,12 @@ pub trait ReadAt: Send + Sync {
     /// the others.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError>;
 
+    /// How many of the bytes can be there at all: less than [`size`](ReadAt::size) where the source was cut short.
+    /// Whoever sizes work or memory by a volume goes by this, not by what the volume says of itself.
+    fn present(&self) -> u64 {
+        self.size()
+    }
+
     /// Size in bytes of the smallest unit that the medium reads or loses, a power of two.
     fn sector_size(&self) -> u32 {
         512
@@ -31,11 +37,7 @@ pub trait ReadAt: Send + Sync {
         if read == buf.len() {
             return Ok(());
         }
-        Err(ReadError::PastEnd {
-            offset,
-            len: buf.len() as u64,
-            size: self.size(),
-        })
+        Err(ReadError::PastEnd { offset, len: buf.len() as u64, size: self.size() })
     }
 
     /// Fills `buf` as far as the medium allows. What cannot be read, because of an error or because the data
@@ -46,10 +48,7 @@ pub trait ReadAt: Send + Sync {
             Ok(read) => {
                 let missing = read.min(buf.len())..buf.len();
                 buf.get_mut(missing.clone()).unwrap_or_default().fill(0);
-                vec![BadRange {
-                    range: missing,
-                    error: None,
-                }]
+                vec![BadRange { range: missing, error: None }]
             }
             Err(first) => salvage_sectors(self, buf, offset, first),
         }
@@ -78,9 +77,7 @@ fn salvage_sectors<R: ReadAt + ?Sized>(
     let mut at = 0;
     while at < buf.len() {
         let here = offset.saturating_add(at as u64);
-        let step = usize::try_from(sector - here % sector)
-            .unwrap_or(usize::MAX)
-            .min(buf.len() - at);
+        let step = usize::try_from(sector - here % sector).unwrap_or(usize::MAX).min(buf.len() - at);
         let Some(piece) = buf.get_mut(at..at + step) else {
             break;
         };
@@ -102,10 +99,7 @@ fn salvage_sectors<R: ReadAt + ?Sized>(
             Some(last) if last.range.end == at && last.error.is_some() == error.is_some() => {
                 last.range.end = at + step;
             }
-            _ => bad.push(BadRange {
-                range: at..at + step,
-                error,
-            }),
+            _ => bad.push(BadRange { range: at..at + step, error }),
         }
         at += step;
     }
@@ -120,6 +114,9 @@ macro_rules! forward {
             }
             fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
                 (**self).read_at(buf, offset)
+            }
+            fn present(&self) -> u64 {
+                (**self).present()
             }
             fn sector_size(&self) -> u32 {
                 (**self).sector_size()

@@ -71,10 +71,7 @@ impl Source {
         }
         // An empty file is refused wherever it stands: in the middle of a set it would shift what follows.
         if let Some((part, path)) = parts.iter().zip(&paths).find(|(part, _)| part.len == 0) {
-            return Err(OpenError::Empty {
-                path: path.clone(),
-                device: part.handle.is_device(),
-            });
+            return Err(OpenError::Empty { path: path.clone(), device: part.handle.is_device() });
         }
         warn_of_unequal_parts(&parts, &paths);
         let kind = match parts.first() {
@@ -83,13 +80,7 @@ impl Source {
             _ => SourceKind::Split { parts: count },
         };
         let sector_size = parts.first().map_or(512, |part| part.handle.sector_size());
-        Ok(Self {
-            path: path.to_owned(),
-            kind,
-            parts,
-            size: start,
-            sector_size,
-        })
+        Ok(Self { path: path.to_owned(), kind, parts, size: start, sector_size })
     }
 
     /// The path as the user named it.
@@ -107,12 +98,7 @@ impl Source {
         let what = self.path.display().to_string();
         let len = len as u64;
         if is_medium_error(&error) {
-            return ReadError::Medium {
-                what,
-                offset,
-                len,
-                error,
-            };
+            return ReadError::Medium { what, offset, len, error };
         }
         ReadError::Refused {
             kind: ErrorKind::from(error.kind()),
@@ -153,9 +139,7 @@ impl ReadAt for Source {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
         let asked = buf.len();
-        let mut index = self
-            .parts
-            .partition_point(|part| part.start.saturating_add(part.len) <= offset);
+        let mut index = self.parts.partition_point(|part| part.start.saturating_add(part.len) <= offset);
         let mut done = 0usize;
         while let Some(part) = self.parts.get(index) {
             let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) else {
@@ -165,10 +149,8 @@ impl ReadAt for Source {
             let left = usize::try_from(part.len.saturating_sub(inside)).unwrap_or(usize::MAX);
             let want = left.min(rest.len());
             let piece = rest.get_mut(..want).unwrap_or_default();
-            let read = part
-                .handle
-                .read_at(piece, inside)
-                .map_err(|error| self.read_error(error, offset, asked))?;
+            let read =
+                part.handle.read_at(piece, inside).map_err(|error| self.read_error(error, offset, asked))?;
             done = done.saturating_add(read);
             // A file that shrank since it was opened ends the source here: the next part's bytes belong elsewhere.
             if read < want {
@@ -241,10 +223,7 @@ mod tests {
         let data = bytes(3_000);
         let dir = folder_with(&[("a.001", &data[..2000]), ("a.002", &data[2000..])]);
         let source = Source::open(&dir.path().join("a.001")).unwrap();
-        let first = File::options()
-            .write(true)
-            .open(dir.path().join("a.001"))
-            .unwrap();
+        let first = File::options().write(true).open(dir.path().join("a.001")).unwrap();
         first.set_len(1_500).unwrap();
         let mut buf = vec![0; 2_000];
         assert_eq!(source.read_at(&mut buf, 1_000).unwrap(), 500);
@@ -265,10 +244,7 @@ mod tests {
         let holder = File::open(dir.path().join("a.002")).unwrap();
         holder.try_lock().unwrap();
         let error = Source::open(&dir.path().join("a.001")).unwrap_err();
-        assert!(
-            matches!(&error, OpenError::Locked { path } if path.ends_with("a.002")),
-            "{error}"
-        );
+        assert!(matches!(&error, OpenError::Locked { path } if path.ends_with("a.002")), "{error}");
         assert_eq!(error.kind(), ErrorKind::Busy);
         drop(holder);
         Source::open(&dir.path().join("a.001")).unwrap();

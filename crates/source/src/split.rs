@@ -32,22 +32,12 @@ impl PartName {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => PathBuf::from("."),
         };
-        Some(Self {
-            folder,
-            stem,
-            number,
-            digits: digits.len(),
-            leading_zero: digits.starts_with('0'),
-        })
+        Some(Self { folder, stem, number, digits: digits.len(), leading_zero: digits.starts_with('0') })
     }
 
     /// The number widths that the name can belong to: `1000` follows `999` as well as `0999`.
     fn widths(&self) -> std::ops::RangeInclusive<usize> {
-        if self.leading_zero {
-            self.digits..=self.digits
-        } else {
-            MIN_WIDTH..=self.digits
-        }
+        if self.leading_zero { self.digits..=self.digits } else { MIN_WIDTH..=self.digits }
     }
 }
 
@@ -88,10 +78,7 @@ pub(crate) fn parts(path: &Path) -> Result<Vec<PathBuf>, OpenError> {
         for (wanted, (&number, file)) in (first..).zip(&present) {
             if number != wanted {
                 let missing = shown(&part_file(&name.stem, wanted, width));
-                return Err(OpenError::MissingPart {
-                    missing,
-                    present: shown(file),
-                });
+                return Err(OpenError::MissingPart { missing, present: shown(file) });
             }
             parts.push(shown(file));
         }
@@ -107,10 +94,7 @@ pub(crate) fn parts(path: &Path) -> Result<Vec<PathBuf>, OpenError> {
             .any(|n| present.contains_key(&n));
         if neighbour {
             let missing = shown(&part_file(&name.stem, 1, name.digits));
-            return Err(OpenError::MissingPart {
-                missing,
-                present: path.to_owned(),
-            });
+            return Err(OpenError::MissingPart { missing, present: path.to_owned() });
         }
     }
     alone()
@@ -160,40 +144,22 @@ mod tests {
 
     #[test]
     fn a_set_starts_at_000_or_001_whichever_part_is_named() {
-        assert_eq!(
-            parts_of(&["a.000", "a.001"], "a.001").unwrap(),
-            ["a.000", "a.001"]
-        );
-        assert_eq!(
-            parts_of(&["a.001", "a.002", "b.003"], "a.002").unwrap(),
-            ["a.001", "a.002"]
-        );
-        assert_eq!(
-            parts_of(&["a.dd.0001", "a.dd.0002"], "a.dd.0002").unwrap(),
-            ["a.dd.0001", "a.dd.0002"]
-        );
+        assert_eq!(parts_of(&["a.000", "a.001"], "a.001").unwrap(), ["a.000", "a.001"]);
+        assert_eq!(parts_of(&["a.001", "a.002", "b.003"], "a.002").unwrap(), ["a.001", "a.002"]);
+        assert_eq!(parts_of(&["a.dd.0001", "a.dd.0002"], "a.dd.0002").unwrap(), ["a.dd.0001", "a.dd.0002"]);
     }
 
     #[test]
     fn a_part_without_siblings_is_a_plain_image() {
-        assert_eq!(
-            parts_of(&["a.001", "a.img", "b.002"], "a.001").unwrap(),
-            ["a.001"]
-        );
+        assert_eq!(parts_of(&["a.001", "a.img", "b.002"], "a.001").unwrap(), ["a.001"]);
         assert_eq!(parts_of(&["a.005", "a.009"], "a.005").unwrap(), ["a.005"]);
-        assert_eq!(
-            parts_of(&["backup.2024", "backup.2025"], "backup.2024").unwrap(),
-            ["backup.2024"]
-        );
+        assert_eq!(parts_of(&["backup.2024", "backup.2025"], "backup.2024").unwrap(), ["backup.2024"]);
         assert_eq!(parts_of(&["a.01", "a.02"], "a.01").unwrap(), ["a.01"]);
     }
 
     #[test]
     fn a_missing_part_with_later_siblings_is_named() {
-        assert_eq!(
-            parts_of(&["a.001", "a.002", "a.004"], "a.001").unwrap_err(),
-            "a.003"
-        );
+        assert_eq!(parts_of(&["a.001", "a.002", "a.004"], "a.001").unwrap_err(), "a.003");
         assert_eq!(parts_of(&["a.001", "a.003"], "a.003").unwrap_err(), "a.002");
         assert_eq!(parts_of(&["a.002", "a.003"], "a.003").unwrap_err(), "a.001");
     }
@@ -210,9 +176,6 @@ mod tests {
     fn a_name_relative_to_the_current_folder_is_understood() {
         let name = PartName::parse(Path::new("a.001")).unwrap();
         assert_eq!(name.folder, Path::new("."));
-        assert_eq!(
-            parts(Path::new("no-such-file.001")).unwrap(),
-            [Path::new("no-such-file.001")]
-        );
+        assert_eq!(parts(Path::new("no-such-file.001")).unwrap(), [Path::new("no-such-file.001")]);
     }
 }

@@ -18,14 +18,12 @@ const MAX_CLUSTER: u64 = 2 << 20;
 const MAX_EXFAT_CLUSTER: u64 = 32 << 20;
 
 /// Identifier of BitLocker To Go at byte 424: 4967D63B-2E29-4AD8-8399-F6A339E3D001.
-const TO_GO: [u8; 16] = [
-    0x3B, 0xD6, 0x67, 0x49, 0x29, 0x2E, 0xD8, 0x4A, 0x83, 0x99, 0xF6, 0xA3, 0x39, 0xE3, 0xD0, 0x01,
-];
+const TO_GO: [u8; 16] =
+    [0x3B, 0xD6, 0x67, 0x49, 0x29, 0x2E, 0xD8, 0x4A, 0x83, 0x99, 0xF6, 0xA3, 0x39, 0xE3, 0xD0, 0x01];
 /// Identifier of a BitLocker To Go volume of which only used space is encrypted:
 /// 92A84D3B-DD80-4D0E-9E4E-B1E3284EAED8.
-const TO_GO_USED_SPACE: [u8; 16] = [
-    0x3B, 0x4D, 0xA8, 0x92, 0x80, 0xDD, 0x0E, 0x4D, 0x9E, 0x4E, 0xB1, 0xE3, 0x28, 0x4E, 0xAE, 0xD8,
-];
+const TO_GO_USED_SPACE: [u8; 16] =
+    [0x3B, 0x4D, 0xA8, 0x92, 0x80, 0xDD, 0x0E, 0x4D, 0x9E, 0x4E, 0xB1, 0xE3, 0x28, 0x4E, 0xAE, 0xD8];
 
 /// The geometry that a boot sector states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +45,7 @@ impl BootSector {
     pub fn volume_len(&self) -> Option<u64> {
         let backup = u64::from(self.kind == FileSystemKind::Ntfs);
         let sectors = self.total_sectors.checked_add(backup)?;
-        sectors
-            .checked_mul(u64::from(self.bytes_per_sector))
-            .filter(|_| self.total_sectors > 0)
+        sectors.checked_mul(u64::from(self.bytes_per_sector)).filter(|_| self.total_sectors > 0)
     }
 }
 
@@ -110,11 +106,7 @@ fn ntfs(sector: &[u8]) -> Option<BootSector> {
     let code = array::<1>(sector, 13)?[0];
     let sectors_per_cluster = cluster(bytes_per_sector, ntfs_sectors_per_cluster(code)?, MAX_CLUSTER)?;
     // Reserved sectors, FATs, root entries, sectors (16 bits), sectors of a FAT and sectors (32 bits) are FAT's.
-    let fat_only = sector
-        .get(14..21)?
-        .iter()
-        .chain(sector.get(22..24)?)
-        .chain(sector.get(32..36)?);
+    let fat_only = sector.get(14..21)?.iter().chain(sector.get(22..24)?).chain(sector.get(32..36)?);
     let total_sectors = u64_at(sector, 0x28)?;
     let mft = u64_at(sector, 0x30)?;
     let signed = |n: u64| n > 0 && i64::try_from(n).is_ok();
@@ -131,11 +123,8 @@ fn exfat(sector: &[u8]) -> Option<BootSector> {
     let zeros = sector.get(11..64)?.iter().all(|&b| b == 0);
     let [sector_shift, cluster_shift, fats] = array::<3>(sector, 108)?;
     let bytes_per_sector = sector_size(1u32.checked_shl(u32::from(sector_shift))?).filter(|&n| n >= 512)?;
-    let sectors_per_cluster = cluster(
-        bytes_per_sector,
-        1u32.checked_shl(u32::from(cluster_shift))?,
-        MAX_EXFAT_CLUSTER,
-    )?;
+    let sectors_per_cluster =
+        cluster(bytes_per_sector, 1u32.checked_shl(u32::from(cluster_shift))?, MAX_EXFAT_CLUSTER)?;
     let total_sectors = u64_at(sector, 72)?;
     let clusters = u32_at(sector, 92)?;
     let sound =
@@ -173,12 +162,7 @@ fn bitlocker(sector: &[u8]) -> Option<BootSector> {
     } else {
         u64_at(sector, 0x28)?
     };
-    Some(BootSector {
-        kind: FileSystemKind::BitLocker,
-        bytes_per_sector,
-        sectors_per_cluster,
-        total_sectors,
-    })
+    Some(BootSector { kind: FileSystemKind::BitLocker, bytes_per_sector, sectors_per_cluster, total_sectors })
 }
 
 /// FAT has no magic number of its own, so every field of the BIOS parameter block has to fit the others.
@@ -195,29 +179,16 @@ fn fat(sector: &[u8]) -> Option<BootSector> {
     let root_entries = u64::from(u16_at(sector, 17)?);
     let [media] = array::<1>(sector, 21)?;
     let small = u64::from(u16_at(sector, 19)?);
-    let total = if small > 0 {
-        small
-    } else {
-        u64::from(u32_at(sector, 32)?)
-    };
+    let total = if small > 0 { small } else { u64::from(u32_at(sector, 32)?) };
     let fat16_sectors = u64::from(u16_at(sector, 22)?);
     // Only the layout of FAT32 has no 16-bit FAT size.
     let fat32 = fat16_sectors == 0;
-    let fat_sectors = if fat32 {
-        u64::from(u32_at(sector, 36)?)
-    } else {
-        fat16_sectors
-    };
+    let fat_sectors = if fat32 { u64::from(u32_at(sector, 36)?) } else { fat16_sectors };
 
-    let root_sectors = root_entries
-        .checked_mul(32)?
-        .div_ceil(u64::from(bytes_per_sector));
-    let overhead = reserved
-        .checked_add(u64::from(fats).checked_mul(fat_sectors)?)?
-        .checked_add(root_sectors)?;
-    let clusters = total
-        .checked_sub(overhead)?
-        .checked_div(u64::from(sectors_per_cluster))?;
+    let root_sectors = root_entries.checked_mul(32)?.div_ceil(u64::from(bytes_per_sector));
+    let overhead =
+        reserved.checked_add(u64::from(fats).checked_mul(fat_sectors)?)?.checked_add(root_sectors)?;
+    let clusters = total.checked_sub(overhead)?.checked_div(u64::from(sectors_per_cluster))?;
     let kind = match clusters {
         _ if fat32 => FileSystemKind::Fat32,
         ..4085 => FileSystemKind::Fat12,
@@ -237,12 +208,7 @@ fn fat(sector: &[u8]) -> Option<BootSector> {
         && (fat32 == (root_entries == 0))
         && (fat32 || clusters < 65_525)
         && has >= needed;
-    sound.then_some(BootSector {
-        kind,
-        bytes_per_sector,
-        sectors_per_cluster,
-        total_sectors: total,
-    })
+    sound.then_some(BootSector { kind, bytes_per_sector, sectors_per_cluster, total_sectors: total })
 }
 
 #[cfg(test)]
@@ -346,10 +312,7 @@ mod tests {
         assert_eq!(seen(&samples::exfat(70_000)), Some((ExFat, 4096, 32, 70_000)));
         assert_eq!(seen(&samples::refs(70_000)), Some((ReFs, 512, 128, 70_000)));
         assert_eq!(seen(&samples::bitlocker()), Some((BitLocker, 512, 8, 0)));
-        assert_eq!(
-            seen(&samples::bitlocker_to_go(200_000)),
-            Some((BitLocker, 512, 1, 200_000))
-        );
+        assert_eq!(seen(&samples::bitlocker_to_go(200_000)), Some((BitLocker, 512, 1, 200_000)));
     }
 
     #[test]
@@ -363,14 +326,8 @@ mod tests {
 
     #[test]
     fn a_volume_of_ntfs_is_one_sector_longer_than_it_says() {
-        assert_eq!(
-            recognise(&samples::ntfs(512, 8, 9)).unwrap().volume_len(),
-            Some(10 * 512)
-        );
-        assert_eq!(
-            recognise(&samples::fat16(40_000)).unwrap().volume_len(),
-            Some(40_000 * 512)
-        );
+        assert_eq!(recognise(&samples::ntfs(512, 8, 9)).unwrap().volume_len(), Some(10 * 512));
+        assert_eq!(recognise(&samples::fat16(40_000)).unwrap().volume_len(), Some(40_000 * 512));
         assert_eq!(recognise(&samples::bitlocker()).unwrap().volume_len(), None);
     }
 

@@ -96,11 +96,8 @@ impl Disk {
     /// [`Error::Read`] when sector 0 cannot be read and nothing else tells what is on the source.
     pub fn read(source: Arc<dyn ReadAt>) -> Result<Self, Error> {
         let mut finder = Finder::new(&*source);
-        let found = finder
-            .gpt()
-            .or_else(|| finder.bare())
-            .or_else(|| finder.mbr())
-            .or_else(|| finder.backup());
+        let found =
+            finder.gpt().or_else(|| finder.bare()).or_else(|| finder.mbr()).or_else(|| finder.backup());
         if found.is_none()
             && let Some(error) = finder.sector0_error.take()
         {
@@ -108,12 +105,7 @@ impl Disk {
         }
         let (table, sector_size, volumes) =
             found.unwrap_or_else(|| (Table::None, finder.sizes[0], finder.nothing()));
-        Ok(Self {
-            sector_size,
-            table,
-            volumes,
-            notes: finder.notes.into_sentences(),
-        })
+        Ok(Self { sector_size, table, volumes, notes: finder.notes.into_sentences() })
     }
 }
 
@@ -155,18 +147,13 @@ impl<'a> Finder<'a> {
 
     /// Size of the source in sectors.
     fn sectors(&self, sector_size: u32) -> u64 {
-        self.source
-            .size()
-            .checked_div(u64::from(sector_size))
-            .unwrap_or(0)
+        self.source.size().checked_div(u64::from(sector_size)).unwrap_or(0)
     }
 
     fn gpt(&mut self) -> Option<Found> {
         let protects_until = self.record.as_ref().and_then(BootRecord::protects_until);
-        let partitioned = self
-            .record
-            .as_ref()
-            .is_some_and(|record| record.plausible && record.has_partitions());
+        let partitioned =
+            self.record.as_ref().is_some_and(|record| record.plausible && record.has_partitions());
         let gpt = if protects_until.is_none() && (self.boot.is_some() || partitioned) {
             // Sector 0 has another use, and a GPT can be left over from before. Where a boot sector stands there,
             // only a file system that leaves sector 1 alone can share the disk with a GPT.
@@ -217,10 +204,8 @@ impl<'a> Finder<'a> {
         for size in self.sizes {
             let mut notes = Notes::default();
             let partitions = record.partitions(self.source, size, &mut notes);
-            let known = partitions
-                .iter()
-                .filter(|p| matches!(self.first_sector(p, size), Ok(Some(_))))
-                .count();
+            let known =
+                partitions.iter().filter(|p| matches!(self.first_sector(p, size), Ok(Some(_)))).count();
             if best.as_ref().is_none_or(|(most, ..)| known > *most) {
                 best = Some((known, size, partitions, notes));
             }
@@ -229,13 +214,9 @@ impl<'a> Finder<'a> {
         if known == 0 && !record.plausible {
             return None;
         }
-        notes
-            .into_sentences()
-            .into_iter()
-            .for_each(|note| self.notes.push(note));
+        notes.into_sentences().into_iter().for_each(|note| self.notes.push(note));
         if !record.plausible {
-            self.notes
-                .push("MBR at sector 0: an entry is damaged; its partition is not listed".to_owned());
+            self.notes.push("MBR at sector 0: an entry is damaged; its partition is not listed".to_owned());
         }
         let volumes = self.volumes(partitions, size);
         Some((Table::Mbr, size, volumes))
@@ -248,10 +229,7 @@ impl<'a> Finder<'a> {
             let Ok(Some(boot)) = self.ntfs_backup(end, size) else {
                 continue;
             };
-            let Some(start) = boot
-                .total_sectors
-                .checked_add(1)
-                .and_then(|sectors| end.checked_sub(sectors))
+            let Some(start) = boot.total_sectors.checked_add(1).and_then(|sectors| end.checked_sub(sectors))
             else {
                 continue;
             };
@@ -278,9 +256,7 @@ impl<'a> Finder<'a> {
     fn volumes(&mut self, mut partitions: Vec<Partition>, sector_size: u32) -> Vec<Volume> {
         order_and_check(&mut partitions, self.sectors(sector_size), &mut self.notes);
         let numbered = (1..).zip(partitions);
-        numbered
-            .map(|(number, partition)| self.volume(number, partition, sector_size))
-            .collect()
+        numbered.map(|(number, partition)| self.volume(number, partition, sector_size)).collect()
     }
 
     fn volume(&mut self, number: u32, partition: Partition, sector_size: u32) -> Volume {
@@ -319,8 +295,7 @@ impl<'a> Finder<'a> {
     /// A partition past the end of the source has its note already.
     fn note_read_error(&mut self, number: u32, which: &str, error: &ReadError) {
         if !matches!(error, ReadError::PastEnd { .. }) {
-            self.notes
-                .push(format!("volume {number}: its {which} sector: {error}"));
+            self.notes.push(format!("volume {number}: its {which} sector: {error}"));
         }
     }
 

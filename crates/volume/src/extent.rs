@@ -35,16 +35,17 @@ impl Extent {
 
 impl std::fmt::Debug for Extent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Extent")
-            .field("start", &self.start)
-            .field("len", &self.len)
-            .finish_non_exhaustive()
+        f.debug_struct("Extent").field("start", &self.start).field("len", &self.len).finish_non_exhaustive()
     }
 }
 
 impl ReadAt for Extent {
     fn size(&self) -> u64 {
         self.len
+    }
+
+    fn present(&self) -> u64 {
+        self.len.min(self.source.present().saturating_sub(self.start))
     }
 
     fn sector_size(&self) -> u32 {
@@ -63,19 +64,12 @@ impl ReadAt for Extent {
         let (at, n) = self.clip(offset, buf.len());
         let len = buf.len();
         let (inside, outside) = buf.split_at_mut(n);
-        let mut bad = if n > 0 {
-            self.source.read_salvage(inside, at)
-        } else {
-            Vec::new()
-        };
+        let mut bad = if n > 0 { self.source.read_salvage(inside, at) } else { Vec::new() };
         if !outside.is_empty() {
             outside.fill(0);
             match bad.last_mut() {
                 Some(last) if last.range.end == n && last.error.is_none() => last.range.end = len,
-                _ => bad.push(BadRange {
-                    range: n..len,
-                    error: None,
-                }),
+                _ => bad.push(BadRange { range: n..len, error: None }),
             }
         }
         bad

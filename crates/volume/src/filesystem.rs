@@ -111,9 +111,7 @@ impl FileTime {
     pub fn unix(self) -> (i64, u32) {
         const EPOCH: i64 = 11_644_473_600;
         let seconds = i64::try_from(self.0 / 10_000_000).unwrap_or(i64::MAX);
-        let nanos = u32::try_from(self.0 % 10_000_000)
-            .unwrap_or(0)
-            .saturating_mul(100);
+        let nanos = u32::try_from(self.0 % 10_000_000).unwrap_or(0).saturating_mul(100);
         (seconds.saturating_sub(EPOCH), nanos)
     }
 }
@@ -142,6 +140,8 @@ bitflags! {
         const ENCRYPTED = 1 << 8;
         /// Belongs to the file system itself.
         const METADATA = 1 << 9;
+        /// Some of the file's clusters lie where the source has no bytes.
+        const BEYOND_END = 1 << 10;
     }
 }
 

@@ -42,16 +42,10 @@ impl Gpt {
 
     /// Reads the table whose header is in sector `at`, or says why there is none.
     pub(crate) fn read(source: &dyn ReadAt, at: u64, sector_size: u32) -> Result<Self, String> {
-        let position = at
-            .checked_mul(u64::from(sector_size))
-            .ok_or("it is out of range")?;
-        let len = usize::try_from(sector_size)
-            .unwrap_or(usize::MAX)
-            .clamp(512, 4096);
+        let position = at.checked_mul(u64::from(sector_size)).ok_or("it is out of range")?;
+        let len = usize::try_from(sector_size).unwrap_or(usize::MAX).clamp(512, 4096);
         let mut sector = vec![0; len];
-        source
-            .read_exact_at(&mut sector, position)
-            .map_err(|error| error.to_string())?;
+        source.read_exact_at(&mut sector, position).map_err(|error| error.to_string())?;
         let header = Header::parse(&sector)?;
 
         let mut complaints = Vec::new();
@@ -79,14 +73,7 @@ impl Gpt {
             }
         }
         let other_copy = header.alternate;
-        Ok(Self {
-            header_at: at,
-            sector_size,
-            other_copy,
-            partitions,
-            complaints,
-            entry_notes,
-        })
+        Ok(Self { header_at: at, sector_size, other_copy, partitions, complaints, entry_notes })
     }
 }
 
@@ -103,11 +90,7 @@ pub(crate) fn find(
     let mut usable: Option<Gpt> = None;
     let mut reasons = Vec::new();
     for &size in sector_sizes {
-        let last = source
-            .size()
-            .checked_div(u64::from(size))
-            .unwrap_or(0)
-            .saturating_sub(1);
+        let last = source.size().checked_div(u64::from(size)).unwrap_or(0).saturating_sub(1);
         let mut backups = vec![last];
         let primary = Gpt::read(source, 1, size);
         let why = match primary {
@@ -164,9 +147,7 @@ fn accept(mut gpt: Gpt, primary: Option<&str>, notes: &mut Notes) -> Gpt {
             gpt.header_at
         ));
     }
-    std::mem::take(&mut gpt.entry_notes)
-        .into_iter()
-        .for_each(|note| notes.push(note));
+    std::mem::take(&mut gpt.entry_notes).into_iter().for_each(|note| notes.push(note));
     gpt
 }
 
@@ -193,10 +174,7 @@ impl Header {
         let fits =
             (MIN_ENTRY..=MAX_ENTRY).contains(&header.entry_size) && header.entry_size.is_multiple_of(8);
         if !fits {
-            return Err(format!(
-                "expected entries of {MIN_ENTRY} bytes, found {}",
-                header.entry_size
-            ));
+            return Err(format!("expected entries of {MIN_ENTRY} bytes, found {}", header.entry_size));
         }
         Ok(header)
     }
@@ -217,9 +195,7 @@ impl Header {
 
     /// The check sum is that of the header with its own field zero.
     fn crc_fits(&self, sector: &[u8]) -> bool {
-        let header = usize::try_from(self.size)
-            .ok()
-            .and_then(|size| sector.get(..size));
+        let header = usize::try_from(self.size).ok().and_then(|size| sector.get(..size));
         let Some(header) = header.filter(|_| self.size >= MIN_HEADER) else {
             return false;
         };
@@ -237,25 +213,16 @@ impl Header {
         sector_size: u32,
         complaints: &mut Vec<String>,
     ) -> Result<Vec<u8>, String> {
-        let position = self
-            .entries_at
-            .checked_mul(u64::from(sector_size))
-            .filter(|&at| at < source.size());
+        let position = self.entries_at.checked_mul(u64::from(sector_size)).filter(|&at| at < source.size());
         let position = position.ok_or_else(|| {
-            format!(
-                "its entries are in sector {}, behind the end of the source",
-                self.entries_at
-            )
+            format!("its entries are in sector {}, behind the end of the source", self.entries_at)
         })?;
         let declared = u64::from(self.entries).saturating_mul(u64::from(self.entry_size));
         let len = declared.min(MAX_TABLE);
         let mut table = vec![0; usize::try_from(len).unwrap_or(0)];
         let bad = source.read_salvage(&mut table, position);
         if declared > MAX_TABLE {
-            complaints.push(format!(
-                "it announces {} entries, of which the first are read",
-                self.entries
-            ));
+            complaints.push(format!("it announces {} entries, of which the first are read", self.entries));
         } else if !bad.is_empty() {
             complaints.push("some of its entries cannot be read".to_owned());
         } else if crc32fast::hash(&table) != self.entries_crc {
@@ -285,24 +252,13 @@ fn entry(raw: &[u8], limit: u64) -> Result<Option<(Partition, Option<String>)>, 
     let note =
         clipped.then(|| format!("it reaches to sector {last}, the disk only to {limit}; it is cut there"));
     let name = name(raw.get(56..128).unwrap_or_default());
-    Ok(Some((
-        Partition {
-            start: first,
-            sectors,
-            role: gpt_role(kind),
-            name,
-        },
-        note,
-    )))
+    Ok(Some((Partition { start: first, sectors, role: gpt_role(kind), name }, note)))
 }
 
 /// A name in UTF-16, ended by a zero unless it fills its field.
 fn name(raw: &[u8]) -> Option<String> {
-    let units: Vec<u16> = raw
-        .chunks_exact(2)
-        .filter_map(|unit| u16_at(unit, 0))
-        .take_while(|&unit| unit != 0)
-        .collect();
+    let units: Vec<u16> =
+        raw.chunks_exact(2).filter_map(|unit| u16_at(unit, 0)).take_while(|&unit| unit != 0).collect();
     (!units.is_empty()).then(|| String::from_utf16_lossy(&units))
 }
 

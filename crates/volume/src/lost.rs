@@ -31,9 +31,7 @@ pub fn lost_volume(
         ));
     };
     if sector_size == 0 {
-        return Err(refused(
-            "a sector cannot have 0 bytes; give its size, usually 512 or 4096".to_owned(),
-        ));
+        return Err(refused("a sector cannot have 0 bytes; give its size, usually 512 or 4096".to_owned()));
     }
     let sectors = source.size().checked_div(u64::from(sector_size)).unwrap_or(0);
     for (name, given) in [("start sector", start_sector), ("boot sector", boot_sector)] {
@@ -69,10 +67,7 @@ pub fn lost_volume(
 }
 
 fn refused(reason: String) -> Error {
-    Error::Refused {
-        kind: ErrorKind::InvalidInput,
-        reason,
-    }
+    Error::Refused { kind: ErrorKind::InvalidInput, reason }
 }
 
 /// Where the volume starts of which the NTFS boot sector in sector `boot_at` is the first or the last sector: there,
@@ -96,10 +91,7 @@ fn ntfs_start(
             [0x30, 0x38].map(|field| is_file_record(source, sector, field, boot, start, sector_size));
         [(mft, 2u32), (mirror, 1), (other_copy(copy_at), 1)]
             .iter()
-            .fold(
-                0u32,
-                |sum, (found, weight)| if *found { sum.saturating_add(*weight) } else { sum },
-            )
+            .fold(0u32, |sum, (found, weight)| if *found { sum.saturating_add(*weight) } else { sum })
     };
     let as_first = evidence(boot_at, boot_at.saturating_add(last));
     let as_last = evidence(other_start, other_start);
@@ -153,17 +145,10 @@ mod tests {
         for copies in [&[300, 1299][..], &[300], &[1299]] {
             let source = disk(copies, 2000);
             for &at in copies {
-                assert_eq!(
-                    place(lost_volume(&source, None, Some(at as u64), 512)),
-                    expected,
-                    "{copies:?}"
-                );
+                assert_eq!(place(lost_volume(&source, None, Some(at as u64), 512)), expected, "{copies:?}");
             }
         }
-        assert_eq!(
-            place(lost_volume(&disk(&[300], 2000), Some(300), None, 512)),
-            expected
-        );
+        assert_eq!(place(lost_volume(&disk(&[300], 2000), Some(300), None, 512)), expected);
     }
 
     #[test]
@@ -178,14 +163,8 @@ mod tests {
         let mut bytes = vec![0; 2000 * 512];
         bytes[80 * 512..][..512].copy_from_slice(&samples::ntfs(4096, 1, 99));
         let source: Arc<dyn ReadAt> = Arc::new(bytes);
-        assert_eq!(
-            place(lost_volume(&source, Some(10), None, 4096)),
-            (10, 100, FileSystemKind::Ntfs)
-        );
-        assert_eq!(
-            place(lost_volume(&source, Some(80), None, 512)),
-            (80, 800, FileSystemKind::Ntfs)
-        );
+        assert_eq!(place(lost_volume(&source, Some(10), None, 4096)), (10, 100, FileSystemKind::Ntfs));
+        assert_eq!(place(lost_volume(&source, Some(80), None, 512)), (80, 800, FileSystemKind::Ntfs));
     }
 
     #[test]
@@ -193,10 +172,7 @@ mod tests {
         let mut bytes = vec![0; 6000 * 512];
         bytes[70 * 512..][..512].copy_from_slice(&samples::fat16(5000));
         let source: Arc<dyn ReadAt> = Arc::new(bytes);
-        assert_eq!(
-            place(lost_volume(&source, None, Some(70), 512)),
-            (70, 5000, FileSystemKind::Fat12)
-        );
+        assert_eq!(place(lost_volume(&source, None, Some(70), 512)), (70, 5000, FileSystemKind::Fat12));
     }
 
     #[test]

@@ -67,14 +67,8 @@ impl BootRecord {
     /// An entry of type EE says that the disk has a GPT; this is the last sector that it covers, where the backup
     /// header is expected.
     pub(crate) fn protects_until(&self) -> Option<u64> {
-        let entry = self
-            .entries
-            .iter()
-            .flatten()
-            .find(|entry| entry.kind == PROTECTIVE)?;
-        u64::from(entry.start)
-            .saturating_add(u64::from(entry.sectors))
-            .checked_sub(1)
+        let entry = self.entries.iter().flatten().find(|entry| entry.kind == PROTECTIVE)?;
+        u64::from(entry.start).saturating_add(u64::from(entry.sectors)).checked_sub(1)
     }
 
     /// Whether an entry names a partition, other than to protect a GPT.
@@ -83,11 +77,7 @@ impl BootRecord {
     }
 
     fn primary(&self) -> impl Iterator<Item = Entry> {
-        self.entries
-            .iter()
-            .flatten()
-            .copied()
-            .filter(|entry| entry.kind != PROTECTIVE && entry.start > 0)
+        self.entries.iter().flatten().copied().filter(|entry| entry.kind != PROTECTIVE && entry.start > 0)
     }
 
     /// The partitions, those in extended partitions included, in the order of the records.
@@ -101,14 +91,7 @@ impl BootRecord {
         let mut seen = HashSet::new();
         for entry in self.primary() {
             if entry.is_extended() {
-                follow_chain(
-                    source,
-                    sector_size,
-                    u64::from(entry.start),
-                    &mut seen,
-                    &mut partitions,
-                    notes,
-                );
+                follow_chain(source, sector_size, u64::from(entry.start), &mut seen, &mut partitions, notes);
             } else {
                 partitions.push(partition(entry, 0));
             }
@@ -142,10 +125,7 @@ fn follow_chain(
     let mut next = Some(first);
     while let Some(at) = next.take() {
         if seen.len() >= MAX_CHAIN {
-            notes.push(broken(
-                at,
-                &format!("the chain has more than {MAX_CHAIN} records"),
-            ));
+            notes.push(broken(at, &format!("the chain has more than {MAX_CHAIN} records")));
             return;
         }
         if !seen.insert(at) {
@@ -158,10 +138,7 @@ fn follow_chain(
             return;
         }
         let Some(record) = BootRecord::parse(&sector).filter(|record| record.plausible) else {
-            notes.push(broken(
-                at,
-                "expected a partition table and the signature 55 AA, found other bytes",
-            ));
+            notes.push(broken(at, "expected a partition table and the signature 55 AA, found other bytes"));
             return;
         };
         // The third and fourth entries are unused by definition, and hold garbage on some disks.
@@ -202,10 +179,7 @@ mod tests {
         let mut notes = Notes::default();
         let record = BootRecord::parse(disk).unwrap();
         let found = record.partitions(&disk, 512, &mut notes);
-        (
-            found.iter().map(|p| (p.start, p.sectors)).collect(),
-            notes.into_sentences(),
-        )
+        (found.iter().map(|p| (p.start, p.sectors)).collect(), notes.into_sentences())
     }
 
     /// Type, start and sectors of an entry.
@@ -246,10 +220,7 @@ mod tests {
 
     #[test]
     fn a_broken_or_missing_record_keeps_what_was_found_before() {
-        let disk = disk_with(&[
-            (0, &[(5, 100, 800), (7, 10, 20)]),
-            (100, &[(7, 5, 50), (5, 200, 9)]),
-        ]);
+        let disk = disk_with(&[(0, &[(5, 100, 800), (7, 10, 20)]), (100, &[(7, 5, 50), (5, 200, 9)])]);
         let (partitions, notes) = read(&disk);
         assert_eq!(partitions, [(105, 50), (10, 20)]);
         assert!(notes[0].contains("sector 300"), "{notes:?}");

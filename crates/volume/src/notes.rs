@@ -21,8 +21,7 @@ impl Notes {
     /// The sentences, the last of which counts those that were not kept.
     pub(crate) fn into_sentences(mut self) -> Vec<String> {
         if self.dropped > 0 {
-            self.kept
-                .push(format!("{} more notes like these are left out", self.dropped));
+            self.kept.push(format!("{} more notes like these are left out", self.dropped));
         }
         self.kept
     }

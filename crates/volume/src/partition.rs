@@ -113,12 +113,7 @@ mod tests {
     use super::*;
 
     fn at(start: u64, sectors: u64) -> Partition {
-        Partition {
-            start,
-            sectors,
-            role: String::new(),
-            name: None,
-        }
+        Partition { start, sectors, role: String::new(), name: None }
     }
 
     #[test]
@@ -126,10 +121,7 @@ mod tests {
         let mut partitions = [at(90, 10), at(10, 100), at(20, 5)];
         let mut notes = Notes::default();
         order_and_check(&mut partitions, 200, &mut notes);
-        assert_eq!(
-            partitions.iter().map(|p| p.start).collect::<Vec<_>>(),
-            [10, 20, 90]
-        );
+        assert_eq!(partitions.iter().map(|p| p.start).collect::<Vec<_>>(), [10, 20, 90]);
         let notes = notes.into_sentences();
         assert_eq!(notes.len(), 2, "{notes:?}");
         assert!(notes[1].contains("10 and 90 overlap"), "{notes:?}");
@@ -144,9 +136,8 @@ mod tests {
 
     #[test]
     fn the_first_three_fields_of_a_guid_are_turned_around() {
-        let bytes = [
-            0xA2, 0xA0, 0xD0, 0xEB, 0xE5, 0xB9, 0x33, 0x44, 0x87, 0xC0, 0x68, 0xB6, 0xB7, 0x26, 0x99, 0xC7,
-        ];
+        let bytes =
+            [0xA2, 0xA0, 0xD0, 0xEB, 0xE5, 0xB9, 0x33, 0x44, 0x87, 0xC0, 0x68, 0xB6, 0xB7, 0x26, 0x99, 0xC7];
         assert_eq!(guid(bytes), "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7");
         assert_eq!(gpt_role(bytes), "Basic data");
         assert_eq!(gpt_role([0x11; 16]), "11111111-1111-1111-1111-111111111111");

@@ -12,11 +12,7 @@ const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the kernel may keep what it was told of a node.
 pub(crate) fn ttl(attributes: &Attributes) -> Duration {
-    if attributes.volatile {
-        Duration::ZERO
-    } else {
-        FOREVER
-    }
+    if attributes.volatile { Duration::ZERO } else { FOREVER }
 }
 
 /// The answer to a look-up of a name that does not exist: inode 0 lets the kernel keep the absence.
@@ -110,15 +106,8 @@ mod tests {
 
     #[test]
     fn nothing_is_writable_and_only_a_private_root_is_closed_to_others() {
-        let open = Owner {
-            uid: 1000,
-            gid: 1001,
-            private: false,
-        };
-        let closed = Owner {
-            private: true,
-            ..open
-        };
+        let open = Owner { uid: 1000, gid: 1001, private: false };
+        let closed = Owner { private: true, ..open };
         let root = node(Inode::ROOT, NodeKind::Directory);
         let inner = node(Inode(7), NodeKind::Directory);
         let file = node(Inode(8), NodeKind::File);
@@ -126,22 +115,12 @@ mod tests {
         assert_eq!(closed.attributes(&root, 4096).perm, 0o500);
         assert_eq!(closed.attributes(&inner, 4096).perm, 0o555);
         assert_eq!(closed.attributes(&file, 4096).perm, 0o444);
-        assert_eq!(
-            (
-                closed.attributes(&file, 4096).uid,
-                closed.attributes(&file, 4096).gid
-            ),
-            (1000, 1001)
-        );
+        assert_eq!((closed.attributes(&file, 4096).uid, closed.attributes(&file, 4096).gid), (1000, 1001));
     }
 
     #[test]
     fn allocated_bytes_are_counted_in_blocks_of_512_rounded_up() {
-        let owner = Owner {
-            uid: 0,
-            gid: 0,
-            private: false,
-        };
+        let owner = Owner { uid: 0, gid: 0, private: false };
         let attributes = owner.attributes(&node(Inode(8), NodeKind::File), 4096);
         assert_eq!((attributes.size, attributes.blocks), (513, 9));
     }

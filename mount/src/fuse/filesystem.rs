@@ -61,24 +61,13 @@ pub(crate) struct TreeFs {
 impl TreeFs {
     pub(crate) fn new(tree: Tree, owner: Owner, direct_io: bool) -> Self {
         let block_size = tree.space().block_size.max(512);
-        Self {
-            tree,
-            owner,
-            block_size,
-            direct_io,
-            skip_opendir: false,
-            handles: Handles::default(),
-        }
+        Self { tree, owner, block_size, direct_io, skip_opendir: false, handles: Handles::default() }
     }
 
     fn open_file(&self, inode: Inode) -> Result<(FileHandle, FopenFlags), Error> {
         let content = self.tree.open(inode)?;
         let direct = self.direct_io || self.tree.attributes(inode)?.volatile;
-        let cache = if direct {
-            FopenFlags::FOPEN_DIRECT_IO
-        } else {
-            FopenFlags::FOPEN_KEEP_CACHE
-        };
+        let cache = if direct { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::FOPEN_KEEP_CACHE };
         let handle = self.handles.insert(Open { content, direct });
         Ok((handle, cache | FopenFlags::FOPEN_NOFLUSH))
     }
@@ -190,21 +179,15 @@ impl Filesystem for TreeFs {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        shielded("lookup", || {
-            match self.tree.lookup(Inode(parent.0), name.as_bytes()) {
-                Ok(node) => {
-                    reply.entry(
-                        &ttl(&node),
-                        &self.owner.attributes(&node, self.block_size),
-                        GENERATION,
-                    );
-                }
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    let (attributes, ttl) = ABSENT;
-                    reply.entry(&ttl, &attributes, GENERATION);
-                }
-                Err(error) => reply.error(errno(&error)),
+        shielded("lookup", || match self.tree.lookup(Inode(parent.0), name.as_bytes()) {
+            Ok(node) => {
+                reply.entry(&ttl(&node), &self.owner.attributes(&node, self.block_size), GENERATION);
             }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let (attributes, ttl) = ABSENT;
+                reply.entry(&ttl, &attributes, GENERATION);
+            }
+            Err(error) => reply.error(errno(&error)),
         });
     }
 
@@ -290,10 +273,7 @@ impl Filesystem for TreeFs {
             // Told so once, the kernel no longer asks and keeps directory entries in its page cache.
             return reply.error(Errno::ENOSYS);
         }
-        reply.opened(
-            FileHandle(0),
-            FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR,
-        );
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR);
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
@@ -323,14 +303,7 @@ impl Filesystem for TreeFs {
                 let node = &entry.attributes;
                 let name = OsStr::from_bytes(entry.name);
                 let attributes = self.owner.attributes(node, self.block_size);
-                !reply.add(
-                    attributes.ino,
-                    entry.next,
-                    name,
-                    &ttl(node),
-                    &attributes,
-                    GENERATION,
-                )
+                !reply.add(attributes.ino, entry.next, name, &ttl(node), &attributes, GENERATION)
             });
             match result {
                 Ok(()) => reply.ok(),
@@ -342,16 +315,7 @@ impl Filesystem for TreeFs {
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         shielded("statfs", || {
             let space = self.tree.space();
-            reply.statfs(
-                space.blocks,
-                0,
-                0,
-                space.files,
-                0,
-                self.block_size,
-                NAME_MAX,
-                self.block_size,
-            );
+            reply.statfs(space.blocks, 0, 0, space.files, 0, self.block_size, NAME_MAX, self.block_size);
         });
     }
 
@@ -372,11 +336,7 @@ impl Filesystem for TreeFs {
 
     fn access(&self, _: &Request, _: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
         // The kernel has checked the modes (default_permissions).
-        if mask.contains(AccessFlags::W_OK) {
-            reply.error(Errno::EROFS)
-        } else {
-            reply.ok()
-        }
+        if mask.contains(AccessFlags::W_OK) { reply.error(Errno::EROFS) } else { reply.ok() }
     }
 
     refuse_writes! {
@@ -413,15 +373,9 @@ mod tests {
 
     impl Content for Counting {
         fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
-            let len = self
-                .size
-                .saturating_sub(offset)
-                .min(buf.len().min(self.piece) as u64);
+            let len = self.size.saturating_sub(offset).min(buf.len().min(self.piece) as u64);
             if offset + len > self.bad {
-                return Err(Error::Refused {
-                    kind: ErrorKind::Damaged,
-                    reason: "planted".to_owned(),
-                });
+                return Err(Error::Refused { kind: ErrorKind::Damaged, reason: "planted".to_owned() });
             }
             for (at, byte) in (offset..).zip(buf.iter_mut().take(len as usize)) {
                 *byte = at as u8;
@@ -436,11 +390,7 @@ mod tests {
 
     #[test]
     fn a_read_is_short_only_at_the_end_of_the_file() {
-        let content = Counting {
-            size: 10_000,
-            piece: 700,
-            bad: u64::MAX,
-        };
+        let content = Counting { size: 10_000, piece: 700, bad: u64::MAX };
         let mut buf = vec![0; 4096];
         assert_eq!(fill(&content, &mut buf, 100).unwrap(), 4096);
         assert!(buf.iter().zip(100_u64..).all(|(byte, at)| *byte == at as u8));
@@ -451,35 +401,16 @@ mod tests {
 
     #[test]
     fn a_read_through_the_page_cache_never_ends_short_before_damage() {
-        let content = Counting {
-            size: 10_000,
-            piece: 10_000,
-            bad: 2048,
-        };
-        assert_eq!(
-            fill(&content, &mut [0; 4096], 0).unwrap_err().kind(),
-            ErrorKind::Damaged
-        );
+        let content = Counting { size: 10_000, piece: 10_000, bad: 2048 };
+        assert_eq!(fill(&content, &mut [0; 4096], 0).unwrap_err().kind(), ErrorKind::Damaged);
     }
 
     #[test]
     fn a_read_past_the_page_cache_gives_every_sector_before_damage_and_then_an_error() {
-        let content = Counting {
-            size: 10_000,
-            piece: 10_000,
-            bad: 2048,
-        };
+        let content = Counting { size: 10_000, piece: 10_000, bad: 2048 };
         let mut buf = [0; 4096];
         assert_eq!(fill_up_to_damage(&content, &mut buf, 0).unwrap(), 2048);
-        assert!(
-            buf[..2048]
-                .iter()
-                .zip(0_u64..)
-                .all(|(byte, at)| *byte == at as u8)
-        );
-        assert_eq!(
-            fill_up_to_damage(&content, &mut buf, 2048).unwrap_err().kind(),
-            ErrorKind::Damaged
-        );
+        assert!(buf[..2048].iter().zip(0_u64..).all(|(byte, at)| *byte == at as u8));
+        assert_eq!(fill_up_to_damage(&content, &mut buf, 2048).unwrap_err().kind(), ErrorKind::Damaged);
     }
 }

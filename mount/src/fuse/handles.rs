@@ -20,31 +20,19 @@ pub(crate) struct Handles(RwLock<Slab<Open>>);
 
 impl Handles {
     pub(crate) fn insert(&self, open: Open) -> FileHandle {
-        let key = self
-            .0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(open);
+        let key = self.0.write().unwrap_or_else(PoisonError::into_inner).insert(open);
         FileHandle(key as u64)
     }
 
     pub(crate) fn get(&self, handle: FileHandle) -> Option<Open> {
         let key = usize::try_from(handle.0).ok()?;
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .cloned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     pub(crate) fn remove(&self, handle: FileHandle) {
         if let Ok(key) = usize::try_from(handle.0) {
             // The content is dropped after the lock: dropping it may free a lot.
-            let _open = self
-                .0
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .try_remove(key);
+            let _open = self.0.write().unwrap_or_else(PoisonError::into_inner).try_remove(key);
         }
     }
 }
@@ -68,10 +56,7 @@ mod tests {
     }
 
     fn open(size: u64) -> Open {
-        Open {
-            content: Arc::new(Sized(size)),
-            direct: false,
-        }
+        Open { content: Arc::new(Sized(size)), direct: false }
     }
 
     #[test]

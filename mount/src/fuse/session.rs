@@ -45,18 +45,12 @@ impl Access {
             (false, None) => (SessionACL::Owner, false),
         };
         let (uid, gid) = sudo.unwrap_or((uid, gid));
-        Self {
-            owner: Owner { uid, gid, private },
-            acl,
-        }
+        Self { owner: Owner { uid, gid, private }, acl }
     }
 
     fn of_this_process(allow_other: bool) -> Self {
         let uid = geteuid();
-        let sudo = uid
-            .is_root()
-            .then(|| sudo_caller(|name| std::env::var(name).ok()))
-            .flatten();
+        let sudo = uid.is_root().then(|| sudo_caller(|name| std::env::var(name).ok())).flatten();
         Self::new(uid.as_raw(), getegid().as_raw(), sudo, allow_other)
     }
 }
@@ -79,12 +73,8 @@ pub(crate) fn mount(tree: Tree, folder: &Path, settings: &Settings) -> Result<Se
     config.n_threads =
         Some(thread::available_parallelism().map_or(MIN_THREADS, |n| n.get().max(MIN_THREADS)));
     config.clone_fd = true;
-    let session = Session::new(
-        TreeFs::new(tree, access.owner, settings.direct_io),
-        folder,
-        &config,
-    )
-    .map_err(|error| explain(folder, &error))?;
+    let session = Session::new(TreeFs::new(tree, access.owner, settings.direct_io), folder, &config)
+        .map_err(|error| explain(folder, &error))?;
     if root {
         widen_read_ahead(folder);
     }
@@ -93,11 +83,7 @@ pub(crate) fn mount(tree: Tree, folder: &Path, settings: &Settings) -> Result<Se
 
 fn options(source: &str, root: bool) -> Vec<MountOption> {
     // fusermount3 takes its options as one comma-separated list, in which a backslash protects the next character.
-    let source = if root {
-        source.to_owned()
-    } else {
-        source.replace('\\', r"\\").replace(',', r"\,")
-    };
+    let source = if root { source.to_owned() } else { source.replace('\\', r"\\").replace(',', r"\,") };
     vec![
         MountOption::RO,
         MountOption::NoSuid,
@@ -141,10 +127,7 @@ fn check_device(folder: &Path, root: bool) -> Result<(), Failure> {
 fn explain(folder: &Path, error: &io::Error) -> Failure {
     let shown = folder.display();
     let said = error.to_string();
-    let said = said
-        .trim()
-        .trim_start_matches("fusermount3: ")
-        .trim_start_matches("fusermount: ");
+    let said = said.trim().trim_start_matches("fusermount3: ").trim_start_matches("fusermount: ");
     let advice = if said.contains("user_allow_other") {
         "--allow-other needs the line `user_allow_other` in /etc/fuse.conf"
     } else if said.contains("no write access") {
@@ -160,10 +143,7 @@ fn explain(folder: &Path, error: &io::Error) -> Failure {
 /// A mount works with the kernel's own read-ahead too, so a failure is no error.
 fn widen_read_ahead(folder: &Path) {
     let widened = mounts::at(folder).and_then(|mount| match mount {
-        Some(mount) => fs::write(
-            format!("/sys/class/bdi/{}/read_ahead_kb", mount.device),
-            READ_AHEAD_KIB,
-        ),
+        Some(mount) => fs::write(format!("/sys/class/bdi/{}/read_ahead_kb", mount.device), READ_AHEAD_KIB),
         None => Err(io::ErrorKind::NotFound.into()),
     });
     if let Err(error) = widened {
@@ -178,14 +158,7 @@ mod tests {
     #[test]
     fn a_mount_belongs_to_who_made_it_and_lets_nobody_else_in() {
         let access = Access::new(1000, 1001, None, false);
-        assert_eq!(
-            access.owner,
-            Owner {
-                uid: 1000,
-                gid: 1001,
-                private: false
-            }
-        );
+        assert_eq!(access.owner, Owner { uid: 1000, gid: 1001, private: false });
         assert_eq!(access.acl, SessionACL::Owner);
         assert_eq!(Access::new(1000, 1001, None, true).acl, SessionACL::All);
     }
@@ -193,14 +166,7 @@ mod tests {
     #[test]
     fn under_sudo_the_tree_belongs_to_the_caller_and_is_closed_to_third_users() {
         let access = Access::new(0, 0, Some((1000, 1001)), false);
-        assert_eq!(
-            access.owner,
-            Owner {
-                uid: 1000,
-                gid: 1001,
-                private: true
-            }
-        );
+        assert_eq!(access.owner, Owner { uid: 1000, gid: 1001, private: true });
         assert_eq!(access.acl, SessionACL::All);
         assert!(!Access::new(0, 0, Some((1000, 1001)), true).owner.private);
     }
@@ -226,9 +192,6 @@ mod tests {
     fn the_helpers_words_are_turned_into_advice() {
         let said = io::Error::other("fusermount3: user has no write access to mountpoint /x\n");
         let failure = explain(Path::new("/x"), &said).to_string();
-        assert!(
-            failure.contains("folder of their own") && !failure.contains("fusermount3"),
-            "{failure}"
-        );
+        assert!(failure.contains("folder of their own") && !failure.contains("fusermount3"), "{failure}");
     }
 }

@@ -46,17 +46,10 @@ pub(crate) fn copy(
 ) -> Result<Copied, NotCopied> {
     buffer.resize(PIECE, 0);
     let mut hash = Sha256::new();
-    let mut copied = Copied {
-        size: 0,
-        sha256: [0; 32],
-        unreadable: Vec::new(),
-        problem: None,
-    };
+    let mut copied = Copied { size: 0, sha256: [0; 32], unreadable: Vec::new(), problem: None };
     let size = content.size();
     while copied.size < size {
-        let len = usize::try_from(size - copied.size)
-            .unwrap_or(usize::MAX)
-            .min(PIECE);
+        let len = usize::try_from(size - copied.size).unwrap_or(usize::MAX).min(PIECE);
         let Some(piece) = buffer.get_mut(..len) else { break };
         let read = read_piece(content, piece, &mut copied).map_err(NotCopied::Content)?;
         if read == 0 {
@@ -81,9 +74,7 @@ pub(crate) fn copy(
 
 /// Reads a stream of at most `limit` bytes whole; `None` where it is longer or a byte of it cannot be read.
 pub(crate) fn read_small(content: &dyn Content, limit: usize) -> Option<Vec<u8>> {
-    let size = usize::try_from(content.size())
-        .ok()
-        .filter(|&size| size <= limit)?;
+    let size = usize::try_from(content.size()).ok().filter(|&size| size <= limit)?;
     let mut value = vec![0; size];
     let mut filled = 0;
     while let Some(rest) = value.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -214,10 +205,7 @@ mod tests {
     impl Content for Failing {
         fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
             if offset < BAD.end && offset + buf.len() as u64 > BAD.start {
-                return Err(Error::Refused {
-                    kind: self.1,
-                    reason: "planted".to_owned(),
-                });
+                return Err(Error::Refused { kind: self.1, reason: "planted".to_owned() });
             }
             self.0.read_at(buf, offset)
         }

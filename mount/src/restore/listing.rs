@@ -50,18 +50,11 @@ pub(crate) fn list(tree: &Tree, directory: Inode, only: Option<&[u8]>) -> Result
     tree.read_dir(directory, 0, &mut |entry| {
         let generated = entry.attributes.volatile || (directory == Inode::ROOT && entry.name == GENERATED);
         let asked_for = match only {
-            Some(only) => entry
-                .name
-                .strip_prefix(only)
-                .is_some_and(|rest| matches!(rest, [] | [b':', ..])),
+            Some(only) => entry.name.strip_prefix(only).is_some_and(|rest| matches!(rest, [] | [b':', ..])),
             None => !generated,
         };
         if asked_for && !matches!(entry.name, b"." | b"..") {
-            nodes.push(Node {
-                name: entry.name.to_vec(),
-                attributes: entry.attributes,
-                stream_of: None,
-            });
+            nodes.push(Node { name: entry.name.to_vec(), attributes: entry.attributes, stream_of: None });
         }
         true
     })?;
@@ -76,14 +69,9 @@ fn find_streams(tree: &Tree, nodes: &mut [Node]) -> Result<(), Error> {
     if !nodes.iter().any(|node| node.name.contains(&b':')) {
         return Ok(());
     }
-    let inodes: HashMap<Vec<u8>, Inode> = nodes
-        .iter()
-        .map(|node| (node.name.clone(), node.attributes.inode))
-        .collect();
-    for node in nodes
-        .iter_mut()
-        .filter(|node| node.attributes.kind == NodeKind::File)
-    {
+    let inodes: HashMap<Vec<u8>, Inode> =
+        nodes.iter().map(|node| (node.name.clone(), node.attributes.inode)).collect();
+    for node in nodes.iter_mut().filter(|node| node.attributes.kind == NodeKind::File) {
         let colons = node.name.iter().enumerate().filter(|(_, byte)| **byte == b':');
         for (colon, _) in colons {
             let file = node.name.get(..colon).unwrap_or_default();

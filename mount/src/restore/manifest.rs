@@ -69,10 +69,7 @@ struct Part {
 impl Manifest {
     pub(crate) fn new(folder: &Path) -> Result<Self, Failure> {
         let part = |name| Part::new(folder, name).map_err(|error| Failure::io("write into", folder, &error));
-        Ok(Self {
-            sums: part(SUMS_NAME)?,
-            detail: part(DETAIL_NAME)?,
-        })
+        Ok(Self { sums: part(SUMS_NAME)?, detail: part(DETAIL_NAME)? })
     }
 
     pub(crate) fn add(&mut self, entry: &Entry<'_>) -> io::Result<()> {
@@ -96,11 +93,7 @@ impl Part {
         let place = folder.join(name);
         let out = super::place::temporary(folder)?;
         let replaced = place.exists().then(HashSet::new);
-        Ok(Self {
-            place,
-            out: BufWriter::new(out),
-            replaced,
-        })
+        Ok(Self { place, out: BufWriter::new(out), replaced })
     }
 
     fn line(&mut self, line: &[u8], key: impl Into<Vec<u8>>) -> io::Result<()> {
@@ -126,10 +119,7 @@ impl Part {
             return Ok(());
         }
         if fs::symlink_metadata(&self.place).is_ok_and(|there| !there.is_file()) {
-            return Err(io::Error::other(format!(
-                "{} is in the way",
-                self.place.display()
-            )));
+            return Err(io::Error::other(format!("{} is in the way", self.place.display())));
         }
         file.persist(&self.place).map_err(|error| error.error)?;
         Ok(())
@@ -172,15 +162,8 @@ fn detail_line(entry: &Entry<'_>) -> String {
         Restored::No => "no",
     };
     object.insert("restored".to_owned(), restored.into());
-    object.insert(
-        "sha256".to_owned(),
-        entry.sha256.as_ref().map(|sum| hex(sum)).into(),
-    );
-    let ranges = entry
-        .unreadable
-        .iter()
-        .map(|range| json!([range.start, range.end]))
-        .collect();
+    object.insert("sha256".to_owned(), entry.sha256.as_ref().map(|sum| hex(sum)).into());
+    let ranges = entry.unreadable.iter().map(|range| json!([range.start, range.end])).collect();
     object.insert("unreadable".to_owned(), Value::Array(ranges));
     if let Some(file) = entry.attribute_of {
         put_path(&mut object, "attribute_of", file);
@@ -250,14 +233,8 @@ mod tests {
     fn sha256sum_accepts_the_manifest_whatever_the_names() {
         use std::os::unix::ffi::OsStrExt;
         let dir = tempfile::tempdir().unwrap();
-        let names: [&[u8]; 6] = [
-            b"plain",
-            b"with space",
-            b"back\\slash",
-            b"new\nline",
-            b"\xff\xfe",
-            "ärger".as_bytes(),
-        ];
+        let names: [&[u8]; 6] =
+            [b"plain", b"with space", b"back\\slash", b"new\nline", b"\xff\xfe", "ärger".as_bytes()];
         let mut entries = Vec::new();
         for name in names {
             fs::write(dir.path().join(std::ffi::OsStr::from_bytes(name)), name).unwrap();
@@ -266,22 +243,11 @@ mod tests {
         write(dir.path(), &entries);
         let check = || {
             let mut command = Command::new("sha256sum");
-            command
-                .args(["-c", "--strict", SUMS_NAME])
-                .current_dir(dir.path())
-                .output()
-                .unwrap()
+            command.args(["-c", "--strict", SUMS_NAME]).current_dir(dir.path()).output().unwrap()
         };
         let output = check();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        assert_eq!(
-            output.stdout.iter().filter(|&&byte| byte == b'\n').count(),
-            names.len()
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), names.len());
         fs::write(dir.path().join("plain"), b"other").unwrap();
         assert!(!check().status.success());
     }
@@ -324,10 +290,6 @@ mod tests {
         lost.restored = Restored::No;
         write(dir.path(), &[lost]);
         assert!(!dir.path().join(SUMS_NAME).exists());
-        assert!(
-            fs::read_to_string(dir.path().join(DETAIL_NAME))
-                .unwrap()
-                .contains("\"restored\":\"no\"")
-        );
+        assert!(fs::read_to_string(dir.path().join(DETAIL_NAME)).unwrap().contains("\"restored\":\"no\""));
     }
 }

@@ -27,11 +27,7 @@ impl Dir {
     /// Opens the folder `path`, and makes it when it is missing.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
-        Ok(Self(rustix::fs::open(
-            path,
-            OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?))
+        Ok(Self(rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
     }
 
     /// Opens the folder `name` in this one, and makes it when it is missing. A symbolic link is no folder here.
@@ -67,11 +63,7 @@ impl Dir {
     /// Gives a finished file its name; `replace` lets it take the place of another file.
     pub(crate) fn name_file(&self, file: NamedTempFile, name: &[u8], replace: bool) -> io::Result<()> {
         let path = self.path(name);
-        let named = if replace {
-            file.persist(path)
-        } else {
-            file.persist_noclobber(path)
-        };
+        let named = if replace { file.persist(path) } else { file.persist_noclobber(path) };
         named.map(drop).map_err(|error| error.error)
     }
 
@@ -88,22 +80,12 @@ impl Dir {
 
     /// Gives `name`, which may be a symbolic link, the times of a node.
     pub(crate) fn set_times_of(&self, name: &[u8], node: &Attributes) -> io::Result<()> {
-        Ok(rustix::fs::utimensat(
-            &self.0,
-            name,
-            &timestamps(node),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )?)
+        Ok(rustix::fs::utimensat(&self.0, name, &timestamps(node), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Gives the folder the times of a node.
     pub(crate) fn set_times(&self, node: &Attributes) -> io::Result<()> {
-        Ok(rustix::fs::utimensat(
-            CWD,
-            self.own_path(),
-            &timestamps(node),
-            AtFlags::empty(),
-        )?)
+        Ok(rustix::fs::utimensat(CWD, self.own_path(), &timestamps(node), AtFlags::empty())?)
     }
 }
 
@@ -123,15 +105,9 @@ pub(crate) fn set_file_times(file: &File, node: &Attributes) -> io::Result<()> {
 fn timestamps(node: &Attributes) -> Timestamps {
     let timespec = |time: undelfs_volume::filesystem::FileTime| {
         let (seconds, nanos) = time.unix();
-        Timespec {
-            tv_sec: seconds,
-            tv_nsec: nanos.into(),
-        }
+        Timespec { tv_sec: seconds, tv_nsec: nanos.into() }
     };
-    Timestamps {
-        last_access: timespec(node.accessed),
-        last_modification: timespec(node.modified),
-    }
+    Timestamps { last_access: timespec(node.accessed), last_modification: timespec(node.modified) }
 }
 
 /// Whether `name` can be a file's name. The tree escapes what cannot; this stands between a mistake there and a

@@ -151,23 +151,13 @@ impl<'a> Job<'a> {
         let nodes = listing::first_level(self.tree, wanted)?;
         let dir = Dir::create(self.destination)
             .map_err(|error| Failure::io("open the folder", self.destination, &error))?;
-        let mut levels = vec![Level {
-            dir,
-            nodes: nodes.into_iter(),
-            path: Vec::new(),
-            node: None,
-        }];
+        let mut levels = vec![Level { dir, nodes: nodes.into_iter(), path: Vec::new(), node: None }];
         while let Some(level) = levels.last_mut() {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(stopped());
             }
             let Some(node) = level.nodes.next() else {
-                if let Some(Level {
-                    dir,
-                    node: Some(node),
-                    ..
-                }) = levels.pop()
-                {
+                if let Some(Level { dir, node: Some(node), .. }) = levels.pop() {
                     // A folder with today's times is still a folder.
                     let _ = dir.set_times(&node);
                 }
@@ -186,11 +176,7 @@ impl<'a> Job<'a> {
                 }
                 Err(Trouble::Everywhere(failure)) => return Err(failure),
                 Err(Trouble::Place(what, error)) if meets_all(&error) => {
-                    return Err(Failure::io(
-                        what,
-                        &self.destination.join(OsStr::from_bytes(&path)),
-                        &error,
-                    ));
+                    return Err(Failure::io(what, &self.destination.join(OsStr::from_bytes(&path)), &error));
                 }
                 Err(Trouble::Place(what, error)) => format!("cannot {what} in DEST: {error}"),
                 Err(Trouble::Here(problem)) => problem,
@@ -209,9 +195,7 @@ impl<'a> Job<'a> {
         if directory {
             let nodes = listing::list(self.tree, node.attributes.inode, None)
                 .map_err(|error| Trouble::Here(error.to_string()))?;
-            let below = dir
-                .child(&node.name)
-                .map_err(|error| Trouble::Place("make the folder", error))?;
+            let below = dir.child(&node.name).map_err(|error| Trouble::Place("make the folder", error))?;
             let path = [path, b"/"].concat();
             return Ok(Some(Level {
                 dir: below,
@@ -222,10 +206,7 @@ impl<'a> Job<'a> {
         }
         if !self.force && dir.has(&node.name) {
             self.tally.skipped = self.tally.skipped.saturating_add(1);
-            self.progress.notice(format!(
-                "{} exists and is left as it is; --force replaces it",
-                shown(path)
-            ));
+            self.progress.notice(format!("{} exists and is left as it is; --force replaces it", shown(path)));
             self.progress.advance(node.attributes.size);
             return Ok(None);
         }
@@ -239,12 +220,9 @@ impl<'a> Job<'a> {
     }
 
     fn link(&mut self, dir: &Dir, node: &Node, path: &[u8]) -> Result<(), Trouble> {
-        let target = self
-            .tree
-            .read_link(node.attributes.inode)
-            .map_err(|error| Trouble::Here(error.to_string()))?;
-        dir.link(&node.name, &target, self.force)
-            .map_err(|error| Trouble::Place("make the link", error))?;
+        let target =
+            self.tree.read_link(node.attributes.inode).map_err(|error| Trouble::Here(error.to_string()))?;
+        dir.link(&node.name, &target, self.force).map_err(|error| Trouble::Place("make the link", error))?;
         let _ = dir.set_times_of(&node.name, &node.attributes);
         tracing::debug!("{} -> {}", shown(path), shown(&target));
         self.tally.files = self.tally.files.saturating_add(1);
@@ -253,13 +231,8 @@ impl<'a> Job<'a> {
 
     fn file(&mut self, dir: &Dir, node: &Node, path: &[u8]) -> Result<(), Trouble> {
         let inode = node.attributes.inode;
-        let content = self
-            .tree
-            .open(inode)
-            .map_err(|error| Trouble::Here(error.to_string()))?;
-        let file = dir
-            .temporary()
-            .map_err(|error| Trouble::Place("make the file", error))?;
+        let content = self.tree.open(inode).map_err(|error| Trouble::Here(error.to_string()))?;
+        let file = dir.temporary().map_err(|error| Trouble::Place("make the file", error))?;
         let (progress, stop) = (self.progress, &self.stop);
         let mut advance = |bytes| {
             progress.advance(bytes);
@@ -278,29 +251,13 @@ impl<'a> Job<'a> {
             .map_err(|error| Trouble::Place("name the file", error))?;
 
         let facts = self.facts(inode);
-        let Copied {
-            size,
-            sha256,
-            unreadable,
-            problem,
-        } = copied;
-        let restored = if problem.is_some() || tells_of_loss(&facts) {
-            Restored::Partial
-        } else {
-            Restored::Full
-        };
+        let Copied { size, sha256, unreadable, problem } = copied;
+        let restored =
+            if problem.is_some() || tells_of_loss(&facts) { Restored::Partial } else { Restored::Full };
         if let Some(problem) = &problem {
-            self.progress
-                .notice(format!("{} is not complete: {problem}", shown(path)));
+            self.progress.notice(format!("{} is not complete: {problem}", shown(path)));
         }
-        let copy = FirstCopy {
-            path: path.to_vec(),
-            size,
-            sha256,
-            restored,
-            unreadable,
-            problem,
-        };
+        let copy = FirstCopy { path: path.to_vec(), size, sha256, restored, unreadable, problem };
         self.done(path, &copy, &facts, None)?;
         if node.attributes.links > 1 {
             self.linked.insert(inode.0, copy);
@@ -346,10 +303,7 @@ impl<'a> Job<'a> {
         let name = [b"user.", stream].concat();
         let set = rustix::fs::lsetxattr(dir.path(file), name, &value, rustix::fs::XattrFlags::empty());
         if let Err(error) = set {
-            tracing::info!(
-                "{} becomes a file, because DEST takes it as no attribute: {error}",
-                shown(path)
-            );
+            tracing::info!("{} becomes a file, because DEST takes it as no attribute: {error}", shown(path));
             return Ok(false);
         }
         let facts = self.facts(node.attributes.inode);
@@ -357,29 +311,18 @@ impl<'a> Job<'a> {
             path: path.to_vec(),
             size: value.len() as u64,
             sha256: Sha256::digest(&value).into(),
-            restored: if tells_of_loss(&facts) {
-                Restored::Partial
-            } else {
-                Restored::Full
-            },
+            restored: if tells_of_loss(&facts) { Restored::Partial } else { Restored::Full },
             unreadable: Vec::new(),
             problem: None,
         };
-        let folder = path
-            .get(..path.len().saturating_sub(node.name.len()))
-            .unwrap_or_default();
+        let folder = path.get(..path.len().saturating_sub(node.name.len())).unwrap_or_default();
         self.done(path, &copy, &facts, Some(&[folder, file].concat()))?;
         self.progress.advance(node.attributes.size);
         Ok(true)
     }
 
     fn facts(&self, inode: Inode) -> Vec<(&'static str, String)> {
-        let value = |name: &str| {
-            self.tree
-                .xattr(inode, format!("undelfs.{name}").as_bytes())
-                .ok()
-                .flatten()
-        };
+        let value = |name: &str| self.tree.xattr(inode, format!("undelfs.{name}").as_bytes()).ok().flatten();
         FACTS
             .into_iter()
             .filter_map(|name| Some((name, String::from_utf8_lossy(&value(name)?).into_owned())))
@@ -409,15 +352,12 @@ impl<'a> Job<'a> {
             problem: copy.problem.as_deref(),
             facts,
         };
-        self.manifest
-            .add(&entry)
-            .map_err(|error| Trouble::Everywhere(self.manifest_failure(&error)))
+        self.manifest.add(&entry).map_err(|error| Trouble::Everywhere(self.manifest_failure(&error)))
     }
 
     fn failed(&mut self, node: &Node, path: &[u8], problem: &str) -> Result<(), Failure> {
         self.tally.failed = self.tally.failed.saturating_add(1);
-        self.progress
-            .notice(format!("{} is not restored: {problem}", shown(path)));
+        self.progress.notice(format!("{} is not restored: {problem}", shown(path)));
         let entry = Entry {
             path,
             size: node.attributes.size,
@@ -428,9 +368,7 @@ impl<'a> Job<'a> {
             problem: Some(problem),
             facts: &self.facts(node.attributes.inode),
         };
-        self.manifest
-            .add(&entry)
-            .map_err(|error| self.manifest_failure(&error))
+        self.manifest.add(&entry).map_err(|error| self.manifest_failure(&error))
     }
 
     fn manifest_failure(&self, error: &io::Error) -> Failure {
@@ -460,13 +398,7 @@ fn stopped() -> Failure {
 fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path)
         .chars()
-        .map(|c| {
-            if c.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                c
-            }
-        })
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
         .collect()
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, hash::BuildHasher};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use undelfs_volume::filesystem::{File, FileFlags, Link};
 
-use super::placement::{LostParent, NONE, Placement, links_of, lost_parent};
+use super::placement::{LostParent, NONE, Placement, ROOTLESS, links_of, lost_parent};
 use crate::names;
 
 /// A name in the tree: the link with this index, or a node that no name on the volume stands for.
@@ -59,15 +59,15 @@ pub(crate) struct Hierarchy {
     /// By slot: where its children begin.
     first_child: Vec<u32>,
     children: Vec<Node>,
-    /// Nodes that had to be marked with their record, and how many times.
-    renamed: HashMap<Node, u8>,
+    /// Nodes that had to be marked with their record, and the number of the mark.
+    renamed: HashMap<Node, u32>,
     by_name: HashTable<Node>,
     hasher: DefaultHashBuilder,
 }
 
 /// The names' bytes and what they belong to.
 #[derive(Clone, Copy)]
-pub(crate) struct Ground<'a> {
+pub(crate) struct Lists<'a> {
     pub(crate) files: &'a [File],
     pub(crate) links: &'a [Link],
     pub(crate) names: &'a [u8],
@@ -75,17 +75,17 @@ pub(crate) struct Ground<'a> {
 
 impl Hierarchy {
     /// Builds the tree of what the view lists.
-    pub(super) fn new(ground: Ground<'_>, placement: &Placement<'_>) -> Self {
+    pub(super) fn new(lists: Lists<'_>, placement: &Placement<'_>) -> Self {
         let lost = placement.lost_parents();
         let made = FIXED_SLOTS + lost.len() as u32;
-        let links = ground.links.len() as u32;
+        let links = lists.links.len() as u32;
         let mut tree = Self {
             links,
             lost,
             unnamed: Vec::new(),
             slot_node: (0..made).map(|slot| Node(links + slot)).collect(),
-            slot_of_file: vec![NONE; ground.files.len()],
-            slot_of_link: vec![NONE; ground.links.len()],
+            slot_of_file: vec![NONE; lists.files.len()],
+            slot_of_link: vec![NONE; lists.links.len()],
             first_child: Vec::new(),
             children: Vec::new(),
             renamed: HashMap::new(),
@@ -96,12 +96,12 @@ impl Hierarchy {
             *root = Slot::ROOT.0;
         }
         let mut used = vec![false; made as usize];
-        for file in 0..ground.files.len() as u32 {
+        for file in 0..lists.files.len() as u32 {
             if placement.listed(file) {
                 tree.show(placement, file, &mut used);
             }
         }
-        tree.name_all(ground, &used);
+        tree.name_all(lists, &used);
         tree.list_children(&used);
         tree
     }
@@ -145,6 +145,9 @@ impl Hierarchy {
     /// The slot that shows a link: its directory's, or that of the group of its lost directory.
     fn slot_for(&mut self, placement: &Placement<'_>, link: u32, used: &mut [bool]) -> u32 {
         let parent = placement.parent_of(link);
+        if parent == ROOTLESS {
+            return Slot::ROOT.0;
+        }
         if parent != NONE {
             return self.open_slot(placement, parent, used);
         }
@@ -158,10 +161,7 @@ impl Hierarchy {
 
     /// The slot of the group of a lost directory.
     fn group(&self, lost: LostParent) -> Option<Slot> {
-        self.lost
-            .binary_search(&lost)
-            .ok()
-            .map(|index| Slot(FIXED_SLOTS + index as u32))
+        self.lost.binary_search(&lost).ok().map(|index| Slot(FIXED_SLOTS + index as u32))
     }
 
     /// The slot of a directory; makes it, and those of the directories above it, where there is none yet.
@@ -176,7 +176,7 @@ impl Hierarchy {
                 *place = slot;
             }
             let parent = placement.parent_of(link);
-            if parent != NONE && slot_of(self, parent) == NONE {
+            if parent < ROOTLESS && slot_of(self, parent) == NONE {
                 // The parent's slot is the next that is made.
                 self.put(link, slot + 1);
                 at = parent;
@@ -191,7 +191,7 @@ impl Hierarchy {
 
     /// Gives every shown node a name that nothing else in its directory has. Of several nodes with one name the
     /// newest keeps it.
-    fn name_all(&mut self, ground: Ground<'_>, used: &[bool]) {
+    fn name_all(&mut self, lists: Lists<'_>, used: &[bool]) {
         let mut table = std::mem::take(&mut self.by_name);
         let hasher = self.hasher.clone();
         let shown = self.slot_of_link.iter().filter(|slot| **slot != NONE).count();
@@ -201,19 +201,17 @@ impl Hierarchy {
         let nodes: Vec<Node> = made
             .map(|slot| Node(self.links + slot))
             .chain(
-                (0..self.links)
-                    .filter(|link| self.slot_of_link.get(*link as usize) != Some(&NONE))
-                    .map(Node),
+                (0..self.links).filter(|link| self.slot_of_link.get(*link as usize) != Some(&NONE)).map(Node),
             )
             .chain((0..self.unnamed.len() as u32).map(|index| Node(self.links + used.len() as u32 + index)))
             .collect();
         for node in nodes {
             let slot = self.slot_of(node);
-            let name = self.name(ground, node);
+            let name = self.name(lists, node);
             let hash = hasher.hash_one((slot.0, &*name));
             let taken = slot == Slot::ROOT && *name == *CONTROL;
-            let same = |other: &Node| self.slot_of(*other) == slot && self.name(ground, *other) == name;
-            let rehash = |node: &Node| hasher.hash_one((self.slot_of(*node).0, &*self.name(ground, *node)));
+            let same = |other: &Node| self.slot_of(*other) == slot && self.name(lists, *other) == name;
+            let rehash = |node: &Node| hasher.hash_one((self.slot_of(*node).0, &*self.name(lists, *node)));
             if taken {
                 losers.push(node);
                 continue;
@@ -222,7 +220,7 @@ impl Hierarchy {
                 None => {
                     table.insert_unique(hash, node, rehash);
                 }
-                Some(holder) if self.newer(ground, node, *holder) => {
+                Some(holder) if self.newer(lists, node, *holder) => {
                     losers.push(std::mem::replace(holder, node))
                 }
                 Some(_) => losers.push(node),
@@ -230,22 +228,22 @@ impl Hierarchy {
         }
         self.by_name = table;
         for node in losers {
-            self.rename(ground, node);
+            self.rename(lists, node);
         }
     }
 
     /// Marks a node with its record, until nothing has its name. A second link of the same file to the same name
     /// is not shown.
-    fn rename(&mut self, ground: Ground<'_>, node: Node) {
+    fn rename(&mut self, lists: Lists<'_>, node: Node) {
         let slot = self.slot_of(node);
-        let file = self.meaning(ground, node);
-        for times in 0..=u8::MAX {
-            if times > 0 {
-                self.renamed.insert(node, times);
+        let file = self.meaning(lists, node);
+        for number in 0..=u32::MAX {
+            if number > 0 {
+                self.renamed.insert(node, number);
             }
-            let name = self.name(ground, node).into_owned();
-            match self.lookup(ground, slot, &name) {
-                Some(holder) if self.meaning(ground, holder) == file => break,
+            let name = self.name(lists, node).into_owned();
+            match self.lookup(lists, slot, &name) {
+                Some(holder) if self.meaning(lists, holder) == file => break,
                 Some(_) => continue,
                 None if slot == Slot::ROOT && name == CONTROL => continue,
                 None => {}
@@ -253,8 +251,7 @@ impl Hierarchy {
             let hash = self.hasher.hash_one((slot.0, &*name));
             let mut table = std::mem::take(&mut self.by_name);
             table.insert_unique(hash, node, |node| {
-                self.hasher
-                    .hash_one((self.slot_of(*node).0, &*self.name(ground, *node)))
+                self.hasher.hash_one((self.slot_of(*node).0, &*self.name(lists, *node)))
             });
             self.by_name = table;
             return;
@@ -264,15 +261,11 @@ impl Hierarchy {
         }
     }
 
-    fn newer(&self, ground: Ground<'_>, node: Node, than: Node) -> bool {
-        let age = |node: Node| match self.meaning(ground, node) {
+    fn newer(&self, lists: Lists<'_>, node: Node, than: Node) -> bool {
+        let age = |node: Node| match self.meaning(lists, node) {
             Meaning::Made(_) => None,
-            Meaning::File(file) => ground.files.get(file as usize).map(|file| {
-                (
-                    !file.flags.contains(FileFlags::REMOVED),
-                    file.changed.max(file.created),
-                    file.record,
-                )
+            Meaning::File(file) => lists.files.get(file as usize).map(|file| {
+                (!file.flags.contains(FileFlags::REMOVED), file.changed.max(file.created), file.record)
             }),
         };
         match (age(node), age(than)) {
@@ -332,9 +325,9 @@ impl Hierarchy {
     }
 
     /// What a node stands for.
-    pub(crate) fn meaning(&self, ground: Ground<'_>, node: Node) -> Meaning {
+    pub(crate) fn meaning(&self, lists: Lists<'_>, node: Node) -> Meaning {
         match node.0.checked_sub(self.links) {
-            None => Meaning::File(ground.links.get(node.0 as usize).map_or(NONE, |link| link.file)),
+            None => Meaning::File(lists.links.get(node.0 as usize).map_or(NONE, |link| link.file)),
             Some(slot) if slot < self.made_slots() => Meaning::Made(Slot(slot)),
             Some(index) => {
                 let unnamed = self.unnamed.get((index - self.made_slots()) as usize);
@@ -344,21 +337,21 @@ impl Hierarchy {
     }
 
     /// The name of a node as it is shown.
-    pub(crate) fn name<'a>(&self, ground: Ground<'a>, node: Node) -> Cow<'a, [u8]> {
+    pub(crate) fn name<'a>(&self, lists: Lists<'a>, node: Node) -> Cow<'a, [u8]> {
         let Some(made) = node.0.checked_sub(self.links) else {
-            let link = ground.links.get(node.0 as usize);
+            let link = lists.links.get(node.0 as usize);
             let name = link.and_then(|link| {
                 let start = link.name_at as usize;
-                ground.names.get(start..start + usize::from(link.name_len))
+                lists.names.get(start..start + usize::from(link.name_len))
             });
             let name = names::escape(name.unwrap_or_default());
             if self.renamed.is_empty() {
                 return name;
             }
             return match (self.renamed.get(&node), link) {
-                (Some(times), Some(link)) => {
-                    let record = ground.files.get(link.file as usize).map_or(0, |file| file.record);
-                    Cow::Owned(names::with_record(&name, record, *times))
+                (Some(number), Some(link)) => {
+                    let record = lists.files.get(link.file as usize).map_or(0, |file| file.record);
+                    Cow::Owned(names::with_record(&name, record, *number))
                 }
                 _ => name,
             };
@@ -371,7 +364,7 @@ impl Hierarchy {
                 Some(lost) => format!("record {} (sequence {})", lost.record, lost.generation),
                 None => {
                     let file = self.unnamed.get((slot - self.made_slots()) as usize);
-                    let record = file.and_then(|file| ground.files.get(*file as usize));
+                    let record = file.and_then(|file| lists.files.get(*file as usize));
                     format!("record {}", record.map_or(0, |file| file.record))
                 }
             },
@@ -386,30 +379,25 @@ impl Hierarchy {
         let (Some((first, end)), true) = (bounds, slot.0 != NONE) else {
             return &[];
         };
-        self.children
-            .get(*first as usize..*end as usize)
-            .unwrap_or_default()
+        self.children.get(*first as usize..*end as usize).unwrap_or_default()
     }
 
     /// The child of a directory that has this name.
-    pub(crate) fn lookup(&self, ground: Ground<'_>, slot: Slot, name: &[u8]) -> Option<Node> {
+    pub(crate) fn lookup(&self, lists: Lists<'_>, slot: Slot, name: &[u8]) -> Option<Node> {
         let hash = self.hasher.hash_one((slot.0, name));
-        let same = |node: &Node| self.slot_of(*node) == slot && *self.name(ground, *node) == *name;
+        let same = |node: &Node| self.slot_of(*node) == slot && *self.name(lists, *node) == *name;
         self.by_name.find(hash, same).copied()
     }
 
     /// `$Orphans` or `$Orphans/unnamed` by its number, where it has anything in it.
     pub(crate) fn made(&self, number: u32) -> Option<Slot> {
-        let slot = [Slot::ORPHANS, Slot::UNNAMED]
-            .into_iter()
-            .find(|slot| slot.0 == number)?;
+        let slot = [Slot::ORPHANS, Slot::UNNAMED].into_iter().find(|slot| slot.0 == number)?;
         (!self.children(slot).is_empty()).then_some(slot)
     }
 
     /// The group of a lost directory, where it has anything in it.
     pub(crate) fn lost_group(&self, record: u32, generation: u16) -> Option<Slot> {
-        self.group(LostParent { record, generation })
-            .filter(|slot| !self.children(*slot).is_empty())
+        self.group(LostParent { record, generation }).filter(|slot| !self.children(*slot).is_empty())
     }
 
     /// How many nodes are shown.
@@ -419,18 +407,12 @@ impl Hierarchy {
 
     /// The slot of the directory with this index.
     pub(crate) fn slot_of_file(&self, file: u32) -> Option<Slot> {
-        self.slot_of_file
-            .get(file as usize)
-            .filter(|slot| **slot != NONE)
-            .map(|slot| Slot(*slot))
+        self.slot_of_file.get(file as usize).filter(|slot| **slot != NONE).map(|slot| Slot(*slot))
     }
 
     /// The node that stands for a directory; `None` for the root.
     pub(crate) fn node_of(&self, slot: Slot) -> Option<Node> {
-        self.slot_node
-            .get(slot.0 as usize)
-            .copied()
-            .filter(|_| slot != Slot::ROOT)
+        self.slot_node.get(slot.0 as usize).copied().filter(|_| slot != Slot::ROOT)
     }
 
     /// The lost directory whose group a slot is.
@@ -440,9 +422,7 @@ impl Hierarchy {
 
     /// True where the link is shown.
     pub(crate) fn shows(&self, link: u32) -> bool {
-        self.slot_of_link
-            .get(link as usize)
-            .is_some_and(|slot| *slot != NONE)
+        self.slot_of_link.get(link as usize).is_some_and(|slot| *slot != NONE)
     }
 
     /// The node of a link.
@@ -459,9 +439,6 @@ impl Hierarchy {
     /// Files whose name is lost, with their nodes, ascending.
     pub(crate) fn unnamed(&self) -> impl Iterator<Item = (u32, Node)> {
         let first = self.links + self.made_slots();
-        self.unnamed
-            .iter()
-            .enumerate()
-            .map(move |(index, file)| (*file, Node(first + index as u32)))
+        self.unnamed.iter().enumerate().map(move |(index, file)| (*file, Node(first + index as u32)))
     }
 }

@@ -16,11 +16,7 @@ pub(super) fn write(of: &RestorableFile<'_>, out: &mut Vec<u8>) {
             out.push(byte);
         }
     }
-    let deleted = if report::state(file) == "deleted" {
-        " (deleted)"
-    } else {
-        ""
-    };
+    let deleted = if report::state(file) == "deleted" { " (deleted)" } else { "" };
     let mode = match report::kind(file) {
         "directory" => "d/dr-xr-xr-x",
         "link" => "l/lr--r--r--",

@@ -28,11 +28,7 @@ pub(crate) fn summary(context: &Context) -> String {
         }
     }
     if catalogue.view() != View::Deleted {
-        let and = if catalogue.view() == View::All {
-            " and "
-        } else {
-            ""
-        };
+        let and = if catalogue.view() == View::All { " and " } else { "" };
         let _ = write!(text, "{and}{} files and folders that still exist", count.regular);
     }
     text
@@ -50,11 +46,7 @@ pub(crate) fn overview(context: &Context) -> String {
         volume.number, volume.sectors, volume.sector_size, volume.start_sector, volume.role
     );
     let Some(catalogue) = context.catalogue() else {
-        let _ = writeln!(
-            text,
-            "\n{}",
-            context.closed().unwrap_or("The volume has not been scanned.")
-        );
+        let _ = writeln!(text, "\n{}", context.closed().unwrap_or("The volume has not been scanned."));
         return text;
     };
     let facts = catalogue.facts();
@@ -79,15 +71,8 @@ pub(crate) fn overview(context: &Context) -> String {
         text.push('\n');
     }
     let notes: Vec<&str> = context.notes().collect();
-    let _ = writeln!(
-        text,
-        "{}",
-        if notes.is_empty() {
-            "No damage was met."
-        } else {
-            "Damage that was met:"
-        }
-    );
+    let _ =
+        writeln!(text, "{}", if notes.is_empty() { "No damage was met." } else { "Damage that was met:" });
     for note in notes {
         let _ = writeln!(text, "  - {note}");
     }

@@ -9,11 +9,7 @@ pub(super) const HEADER: &str = "STATE    CONFIDENCE          SIZE  MODIFIED    
 pub(super) fn write(of: &RestorableFile<'_>, terminal: bool, out: &mut Vec<u8>) {
     let file = of.file;
     let modified = report::time(file.modified);
-    let modified = modified
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches('Z');
+    let modified = modified.split('.').next().unwrap_or_default().trim_end_matches('Z');
     let size = match report::kind(file) {
         "file" => file.size.to_string(),
         kind => kind.to_owned(),

@@ -13,6 +13,8 @@ use crate::{
 
 /// Positions in a directory: the entry in the high bits; the low ones are the streams of a file that follow it.
 const POSITION_SHIFT: u32 = 16;
+/// Longest name that the kernel takes from a directory, in bytes.
+const MAX_NAME: usize = 1024;
 /// Positions of `.` and `..` come first.
 const DOTS: u64 = 2;
 
@@ -31,33 +33,19 @@ impl Tree {
         let directory = self.directory(inode)?;
         let (mut at, mut stream) = (from >> POSITION_SHIFT, from & ((1 << POSITION_SHIFT) - 1));
         while at < DOTS {
-            let (name, shown): (&[u8], Inode) = if at == 0 {
-                (b".", inode)
-            } else {
-                (b"..", self.parent(inode)?)
-            };
+            let (name, shown): (&[u8], Inode) =
+                if at == 0 { (b".", inode) } else { (b"..", self.parent(inode)?) };
             at += 1;
             let next = at << POSITION_SHIFT;
-            if !each(DirEntry {
-                name,
-                next,
-                attributes: directory_attributes(shown),
-            }) {
+            if !each(DirEntry { name, next, attributes: directory_attributes(shown) }) {
                 return Ok(());
             }
         }
         while let Some((name, attributes, streams)) = self.entry(directory, at - DOTS)? {
             if stream == 0 {
-                let next = if streams.is_some() {
-                    at << POSITION_SHIFT | 1
-                } else {
-                    (at + 1) << POSITION_SHIFT
-                };
-                if !each(DirEntry {
-                    name: &name,
-                    next,
-                    attributes,
-                }) {
+                let next =
+                    if streams.is_some() { at << POSITION_SHIFT | 1 } else { (at + 1) << POSITION_SHIFT };
+                if !each(DirEntry { name: &name, next, attributes }) {
                     return Ok(());
                 }
                 stream = 1;
@@ -95,13 +83,12 @@ impl Tree {
             if here < from || state.stream.name.is_empty() || here >= u64::from(u16::MAX) {
                 continue;
             }
-            let attributes = self.stream_attributes(mounted, index, file, number)?;
+            let attributes = self.attributes_of_stream(mounted, file, number, state);
             let name = [name, b":", &crate::names::escape(&state.stream.name)].concat();
-            if !each(DirEntry {
-                name: &name,
-                next: position(here + 1),
-                attributes,
-            }) {
+            if name.len() > MAX_NAME {
+                continue;
+            }
+            if !each(DirEntry { name: &name, next: position(here + 1), attributes }) {
                 return Ok(false);
             }
         }
@@ -109,10 +96,7 @@ impl Tree {
     }
 
     /// The entry at an index of a directory, and the file whose streams follow it.
-    #[expect(
-        clippy::type_complexity,
-        reason = "used by one caller, which takes it apart at once"
-    )]
+    #[expect(clippy::type_complexity, reason = "used by one caller, which takes it apart at once")]
     fn entry<'a>(
         &'a self,
         directory: Directory<'a>,
@@ -132,11 +116,9 @@ impl Tree {
                 let attributes = self.control_attributes(mounted, number)?;
                 Ok(Some((Cow::Borrowed(name.as_bytes()), attributes, None)))
             }
-            Directory::Closed(mounted) if at == 0 => Ok(Some((
-                Cow::Borrowed(CONTROL),
-                self.control_attributes(mounted, 0)?,
-                None,
-            ))),
+            Directory::Closed(mounted) if at == 0 => {
+                Ok(Some((Cow::Borrowed(CONTROL), self.control_attributes(mounted, 0)?, None)))
+            }
             Directory::Closed(_) => Ok(None),
             Directory::Names(mounted, catalogue, slot) => {
                 let Some(node) = catalogue.tree.children(slot).get(at) else {
@@ -162,10 +144,7 @@ impl Tree {
             Directory::Control(mounted) => mounted.context.number(),
             Directory::Closed(_) | Directory::Names(_, _, Slot::ROOT) => return Ok(Inode::ROOT),
             Directory::Names(mounted, catalogue, slot) => {
-                let above = catalogue
-                    .tree
-                    .node_of(slot)
-                    .map(|node| catalogue.tree.slot_of(node));
+                let above = catalogue.tree.node_of(slot).map(|node| catalogue.tree.slot_of(node));
                 let volume = mounted.context.number();
                 let node = above.and_then(|slot| catalogue.tree.node_of(slot));
                 match node.map(|node| catalogue.meaning(node)) {

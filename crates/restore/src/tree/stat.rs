@@ -6,6 +6,7 @@ use super::{Attributes, Mounted, NodeKind, Tree, made_id};
 use crate::{
     Catalogue, Error, Inode,
     catalogue::hierarchy::{Meaning, Node},
+    content::StreamState,
     inode::Id,
 };
 
@@ -36,9 +37,7 @@ impl Tree {
     }
 
     pub(super) fn root_attributes(&self, mounted: &Mounted) -> Attributes {
-        let inode = self.inode(Id::Root {
-            volume: mounted.context.number(),
-        });
+        let inode = self.inode(Id::Root { volume: mounted.context.number() });
         let catalogue = mounted.context.catalogue();
         let root = catalogue.and_then(|c| c.file(c.find_record(c.facts().root)?));
         let mut attributes = directory_attributes(inode);
@@ -49,10 +48,7 @@ impl Tree {
     }
 
     pub(super) fn control_attributes(&self, mounted: &Mounted, number: u16) -> Result<Attributes, Error> {
-        let inode = Inode::of(Id::Control {
-            volume: mounted.context.number(),
-            number,
-        });
+        let inode = Inode::of(Id::Control { volume: mounted.context.number(), number });
         let mut attributes = directory_attributes(inode);
         if number > 0 {
             attributes.kind = NodeKind::File;
@@ -83,10 +79,7 @@ impl Tree {
         node: Option<Node>,
     ) -> Result<Attributes, Error> {
         let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
-        let inode = self.inode(Id::File {
-            volume: mounted.context.number(),
-            record: file.record,
-        });
+        let inode = self.inode(Id::File { volume: mounted.context.number(), record: file.record });
         let mut attributes = directory_attributes(inode);
         attributes.set_times(file);
         if file.flags.contains(FileFlags::DIRECTORY) {
@@ -94,18 +87,14 @@ impl Tree {
         }
         attributes.kind = NodeKind::File;
         attributes.size = file.size;
-        attributes.allocated = file
-            .clusters
-            .saturating_mul(u64::from(catalogue.facts().bytes_per_cluster));
+        attributes.allocated = file.clusters.saturating_mul(u64::from(catalogue.facts().bytes_per_cluster));
         attributes.links = catalogue.shown_links(index);
         if file.flags.contains(FileFlags::LINK) {
             attributes.kind = NodeKind::Link;
             let node = node.or_else(|| catalogue.first_node(index));
             let target = node.map(|node| mounted.context.link_target(index, node));
             // A target that cannot be read is told when it is asked for.
-            attributes.size = target
-                .and_then(Result::ok)
-                .map_or(0, |target| target.len() as u64);
+            attributes.size = target.and_then(Result::ok).map_or(0, |target| target.len() as u64);
         }
         Ok(attributes)
     }
@@ -117,20 +106,26 @@ impl Tree {
         file: &File,
         number: usize,
     ) -> Result<Attributes, Error> {
-        let missing = || Error::not_found(b"stream");
-        let stream = u16::try_from(number).map_err(|_| missing())?;
         let streams = mounted.context.streams(index)?;
-        let state = streams.get(number).ok_or_else(missing)?;
-        let id = Id::Stream {
-            volume: mounted.context.number(),
-            record: file.record,
-            stream,
-        };
+        let state = streams.get(number).ok_or_else(|| Error::not_found(b"stream"))?;
+        Ok(self.attributes_of_stream(mounted, file, number, state))
+    }
+
+    /// What `stat` tells of a named stream that is shown as a file.
+    pub(super) fn attributes_of_stream(
+        &self,
+        mounted: &Mounted,
+        file: &File,
+        number: usize,
+        state: &StreamState,
+    ) -> Attributes {
+        let stream = u16::try_from(number).unwrap_or(u16::MAX);
+        let id = Id::Stream { volume: mounted.context.number(), record: file.record, stream };
         let mut attributes = directory_attributes(self.inode(id));
         attributes.set_times(file);
         attributes.kind = NodeKind::File;
         attributes.size = state.stream.size;
-        Ok(attributes)
+        attributes
     }
 }
 

@@ -65,9 +65,7 @@ impl Handle {
         let kind = metadata.file_type();
         let device = kind.is_block_device();
         if kind.is_dir() {
-            return Err(OpenError::Directory {
-                path: path.to_owned(),
-            });
+            return Err(OpenError::Directory { path: path.to_owned() });
         }
         if !kind.is_file() && !device {
             let what = match () {
@@ -76,24 +74,11 @@ impl Handle {
                 () if kind.is_socket() => "socket",
                 () => "special file",
             };
-            return Err(OpenError::NotSeekable {
-                path: path.to_owned(),
-                what,
-            });
+            return Err(OpenError::NotSeekable { path: path.to_owned(), what });
         }
-        let file = if device {
-            open_device(path, metadata.rdev())?
-        } else {
-            open_image(path)?
-        };
-        let size = (&file)
-            .seek(SeekFrom::End(0))
-            .map_err(|error| refusal(path, device, error))?;
-        let sector_size = if device {
-            device_sector_size(&file)
-        } else {
-            IMAGE_SECTOR
-        };
+        let file = if device { open_device(path, metadata.rdev())? } else { open_image(path)? };
+        let size = (&file).seek(SeekFrom::End(0)).map_err(|error| refusal(path, device, error))?;
+        let sector_size = if device { device_sector_size(&file) } else { IMAGE_SECTOR };
         Ok(Self {
             file,
             device,
@@ -136,9 +121,7 @@ impl Handle {
 
     fn read_some(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         let page = at / PAGE;
-        let in_page = usize::try_from(PAGE - at % PAGE)
-            .unwrap_or(usize::MAX)
-            .min(buf.len());
+        let in_page = usize::try_from(PAGE - at % PAGE).unwrap_or(usize::MAX).min(buf.len());
         if self.bad_page.load(Ordering::Relaxed) == page
             && let Some(rescued) = self.rescue(buf, in_page, at)
         {
@@ -155,8 +138,7 @@ impl Handle {
 
     /// Reads the first `len` bytes of `buf` past the page cache, sector by sector.
     fn rescue(&self, buf: &mut [u8], len: usize, at: u64) -> Option<io::Result<usize>> {
-        self.direct
-            .read_at(&self.file, self.sector_size, buf.get_mut(..len)?, at)
+        self.direct.read_at(&self.file, self.sector_size, buf.get_mut(..len)?, at)
     }
 }
 
@@ -166,9 +148,7 @@ fn open_image(path: &Path) -> Result<File, OpenError> {
     let file = open(path, OFlags::NONBLOCK).map_err(|error| refusal(path, false, error.into()))?;
     match flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => Err(OpenError::Locked {
-            path: path.to_owned(),
-        }),
+        Err(Errno::WOULDBLOCK) => Err(OpenError::Locked { path: path.to_owned() }),
         // Some network and FUSE file systems have no locks; the image there is as readable as any other.
         Err(error @ (Errno::NOLCK | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL)) => {
             tracing::warn!(
@@ -191,17 +171,10 @@ fn open_device(path: &Path, number: u64) -> Result<File, OpenError> {
     let mounts = mounts::of_device(number).map_err(|error| refusal(path, true, error))?;
     if let Some(mount) = mounts.iter().find(|mount| mount.writable) {
         let (device, mount_point) = (mount.device.clone(), mount.mount_point.clone());
-        return Err(OpenError::Mounted {
-            path: path.to_owned(),
-            device,
-            mount_point,
-        });
+        return Err(OpenError::Mounted { path: path.to_owned(), device, mount_point });
     }
     let Some(mount) = mounts.first() else {
-        return Err(OpenError::InUse {
-            path: path.to_owned(),
-            holders: mounts::holders(number),
-        });
+        return Err(OpenError::InUse { path: path.to_owned(), holders: mounts::holders(number) });
     };
     tracing::warn!(
         "{} is mounted read-only on {}; do not remount it read-write while it is open here",
@@ -214,11 +187,8 @@ fn open_device(path: &Path, number: u64) -> Result<File, OpenError> {
 /// The one way by which a source is opened: for reading.
 fn open(path: &Path, more: OFlags) -> Result<File, Errno> {
     loop {
-        match rustix::fs::open(
-            path,
-            OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | more,
-            Mode::empty(),
-        ) {
+        match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | more, Mode::empty())
+        {
             Ok(fd) => return Ok(File::from(fd)),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
@@ -266,24 +236,15 @@ mod tests {
         assert_eq!(refused(&fifo), "FIFO");
         assert_eq!(refused(&socket), "socket");
         assert_eq!(refused(Path::new("/dev/null")), "character device");
-        assert!(matches!(
-            Handle::open(dir.path()),
-            Err(OpenError::Directory { .. })
-        ));
-        assert!(matches!(
-            Handle::open(&dir.path().join("none")),
-            Err(OpenError::NotFound { .. })
-        ));
+        assert!(matches!(Handle::open(dir.path()), Err(OpenError::Directory { .. })));
+        assert!(matches!(Handle::open(&dir.path().join("none")), Err(OpenError::NotFound { .. })));
     }
 
     #[test]
     fn a_descriptor_can_only_read_and_is_not_inherited() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let handle = Handle::open(file.path()).unwrap();
-        assert_eq!(
-            fcntl_getfl(&handle.file).unwrap() & OFlags::RWMODE,
-            OFlags::RDONLY
-        );
+        assert_eq!(fcntl_getfl(&handle.file).unwrap() & OFlags::RWMODE, OFlags::RDONLY);
         assert!(fcntl_getfd(&handle.file).unwrap().contains(FdFlags::CLOEXEC));
     }
 

@@ -18,24 +18,17 @@ fn read(disk: Vec<u8>) -> Disk {
 }
 
 fn places(disk: &Disk) -> Vec<(u32, u64, u64, FileSystemKind)> {
-    disk.volumes
-        .iter()
-        .map(|v| (v.number, v.start_sector, v.sectors, v.file_system))
-        .collect()
+    disk.volumes.iter().map(|v| (v.number, v.start_sector, v.sectors, v.file_system)).collect()
 }
 
 /// A GPT disk made by the `gpt` crate: NTFS in partition 2, and 1 empty.
 fn gpt_disk() -> (Vec<u8>, u64) {
     use ::gpt::{GptConfig, disk::LogicalBlockSize::Lb512, mbr::ProtectiveMBR, partition_types::BASIC};
     let mut device = std::io::Cursor::new(disk(4096));
-    ProtectiveMBR::with_lb_size(4095)
-        .overwrite_lba0(&mut device)
-        .unwrap();
+    ProtectiveMBR::with_lb_size(4095).overwrite_lba0(&mut device).unwrap();
     let config = GptConfig::new().writable(true).logical_block_size(Lb512);
     let mut table = config.create_from_device(device, None).unwrap();
-    table
-        .add_partition("Reserved", 100 * 512, BASIC, 0, None)
-        .unwrap();
+    table.add_partition("Reserved", 100 * 512, BASIC, 0, None).unwrap();
     let id = table.add_partition("Data", 1000 * 512, BASIC, 0, None).unwrap();
     let start = table.partitions()[&id].first_lba;
     let mut bytes = table.write().unwrap().into_inner();
@@ -84,10 +77,7 @@ fn a_cut_bare_volume_keeps_its_declared_size_with_a_note() {
 #[test]
 fn mbr_volumes_are_numbered_in_disk_order_and_know_their_file_system() {
     let mut bytes = disk(5000);
-    records::write(
-        &mut bytes[..512],
-        &[(0x0C, 4500, 100), (7, 10, 490), (5, 500, 4000)],
-    );
+    records::write(&mut bytes[..512], &[(0x0C, 4500, 100), (7, 10, 490), (5, 500, 4000)]);
     records::write(&mut bytes[500 * SECTOR..][..512], &[(6, 1, 3999)]);
     put(&mut bytes, 10, &samples::ntfs(512, 8, 489));
     put(&mut bytes, 501, &samples::fat16(3999));
@@ -169,25 +159,16 @@ fn a_gpt_is_found_where_the_first_sectors_are_wiped() {
 #[test]
 fn a_gpt_left_over_behind_a_newer_mbr_or_boot_sector_is_not_taken() {
     let (mut bytes, _) = gpt_disk();
-    records::write(
-        &mut bytes[..512],
-        &[(7, 100, 3000), (0, 0, 0), (0, 0, 0), (0, 0, 0)],
-    );
+    records::write(&mut bytes[..512], &[(7, 100, 3000), (0, 0, 0), (0, 0, 0), (0, 0, 0)]);
     let disk = read(bytes);
-    assert_eq!(
-        (disk.table, places(&disk)),
-        (Table::Mbr, vec![(1, 100, 3000, FileSystemKind::Unknown)])
-    );
+    assert_eq!((disk.table, places(&disk)), (Table::Mbr, vec![(1, 100, 3000, FileSystemKind::Unknown)]));
     assert_eq!(disk.notes.len(), 1, "{:?}", disk.notes);
 
     let (mut bytes, _) = gpt_disk();
     bytes[..34 * SECTOR].fill(0);
     put(&mut bytes, 0, &samples::ntfs(512, 8, 4000));
     let disk = read(bytes);
-    assert_eq!(
-        (disk.table, places(&disk)),
-        (Table::None, vec![(1, 0, 4001, FileSystemKind::Ntfs)])
-    );
+    assert_eq!((disk.table, places(&disk)), (Table::None, vec![(1, 0, 4001, FileSystemKind::Ntfs)]));
 }
 
 #[test]
@@ -197,37 +178,23 @@ fn a_gpt_broken_at_both_ends_leaves_what_a_hybrid_mbr_names() {
     put(&mut bytes, 4095, &[0; SECTOR]);
     records::write(&mut bytes[..512], &[(0xEE, 1, 33), (7, start as u32, 1000)]);
     let disk = read(bytes);
-    assert_eq!(
-        (disk.table, places(&disk)),
-        (Table::Mbr, vec![(1, start, 1000, FileSystemKind::Ntfs)])
-    );
+    assert_eq!((disk.table, places(&disk)), (Table::Mbr, vec![(1, start, 1000, FileSystemKind::Ntfs)]));
     assert!(disk.notes[0].contains("protective MBR"), "{:?}", disk.notes);
 }
 
 #[test]
 fn text_and_zeros_and_next_to_nothing_hold_no_volume_and_say_so() {
-    for bytes in [
-        b"Dear reader, this is a letter. ".repeat(100),
-        vec![0; 4096],
-        vec![1],
-    ] {
+    for bytes in [b"Dear reader, this is a letter. ".repeat(100), vec![0; 4096], vec![1]] {
         let disk = read(bytes);
         assert_eq!((disk.table, disk.volumes.len()), (Table::None, 0));
-        assert!(
-            disk.notes.iter().any(|n| n.contains("sector 0: expected")),
-            "{:?}",
-            disk.notes
-        );
+        assert!(disk.notes.iter().any(|n| n.contains("sector 0: expected")), "{:?}", disk.notes);
     }
 }
 
 #[test]
 fn boot_code_without_a_plausible_table_is_no_table() {
     let mut bytes = disk(1000);
-    bytes[..510]
-        .iter_mut()
-        .zip(1u8..=250)
-        .for_each(|(to, b)| *to = b.wrapping_mul(77));
+    bytes[..510].iter_mut().zip(1u8..=250).for_each(|(to, b)| *to = b.wrapping_mul(77));
     bytes[446..510].fill(0x33);
     bytes[510..512].copy_from_slice(&[0x55, 0xAA]);
     let disk = read(bytes);
@@ -258,12 +225,7 @@ impl ReadAt for BadSector0 {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
         if offset < 512 {
             let error = std::io::Error::other("bad sector");
-            return Err(ReadError::Medium {
-                what: "disk".to_owned(),
-                offset,
-                len: buf.len() as u64,
-                error,
-            });
+            return Err(ReadError::Medium { what: "disk".to_owned(), offset, len: buf.len() as u64, error });
         }
         self.0.read_at(buf, offset)
     }

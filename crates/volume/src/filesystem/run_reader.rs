@@ -37,14 +37,7 @@ impl RunReader {
         valid: u64,
         lost: Lost,
     ) -> Self {
-        Self {
-            volume,
-            runs,
-            cluster: u64::from(cluster.max(1)),
-            size,
-            valid: valid.min(size),
-            lost,
-        }
+        Self { volume, runs, cluster: u64::from(cluster.max(1)), size, valid: valid.min(size), lost }
     }
 
     /// The runs.
@@ -56,9 +49,7 @@ impl RunReader {
     fn read_run(&self, run: &Run, within: u64, buf: &mut [u8], at: u64) -> Result<(), ReadError> {
         match (run.place, self.lost) {
             (Place::At(first), _) => {
-                let offset = first
-                    .checked_mul(self.cluster)
-                    .and_then(|start| start.checked_add(within));
+                let offset = first.checked_mul(self.cluster).and_then(|start| start.checked_add(within));
                 self.volume.read_exact_at(buf, offset.unwrap_or(u64::MAX))
             }
             (Place::Hole, _) | (Place::Lost, Lost::Zeros) => {
@@ -103,9 +94,7 @@ impl ReadAt for RunReader {
             };
             let within = at.saturating_sub(run.first.saturating_mul(self.cluster));
             let in_run = run.count.saturating_mul(self.cluster).saturating_sub(within);
-            let step = stored
-                .saturating_sub(done)
-                .min(usize::try_from(in_run).unwrap_or(usize::MAX));
+            let step = stored.saturating_sub(done).min(usize::try_from(in_run).unwrap_or(usize::MAX));
             let end = done.saturating_add(step);
             let Some(piece) = buf.get_mut(done..end) else {
                 break;
@@ -129,26 +118,10 @@ mod tests {
     }
 
     const RUNS: [Run; 4] = [
-        Run {
-            first: 0,
-            count: 2,
-            place: Place::At(10),
-        },
-        Run {
-            first: 2,
-            count: 1,
-            place: Place::Hole,
-        },
-        Run {
-            first: 3,
-            count: 1,
-            place: Place::At(0),
-        },
-        Run {
-            first: 4,
-            count: 1,
-            place: Place::Lost,
-        },
+        Run { first: 0, count: 2, place: Place::At(10) },
+        Run { first: 2, count: 1, place: Place::Hole },
+        Run { first: 3, count: 1, place: Place::At(0) },
+        Run { first: 4, count: 1, place: Place::Lost },
     ];
 
     #[test]
@@ -163,24 +136,15 @@ mod tests {
         let mut buf = [9; 10];
         let n = reader(&RUNS, 16, 6, Lost::Error).read_at(&mut buf, 4).unwrap();
         assert_eq!((n, buf), (10, [44, 45, 0, 0, 0, 0, 0, 0, 0, 0]));
-        assert_eq!(
-            reader(&RUNS, 16, 16, Lost::Error).read_at(&mut buf, 13).unwrap(),
-            3
-        );
-        assert_eq!(
-            reader(&RUNS, 16, 16, Lost::Error).read_at(&mut buf, 99).unwrap(),
-            0
-        );
+        assert_eq!(reader(&RUNS, 16, 16, Lost::Error).read_at(&mut buf, 13).unwrap(), 3);
+        assert_eq!(reader(&RUNS, 16, 16, Lost::Error).read_at(&mut buf, 99).unwrap(), 0);
     }
 
     #[test]
     fn lost_clusters_are_an_error_or_zeros_as_asked() {
         let mut buf = [9; 4];
         assert!(reader(&RUNS, 20, 20, Lost::Error).read_at(&mut buf, 15).is_err());
-        assert_eq!(
-            reader(&RUNS, 20, 20, Lost::Zeros).read_at(&mut buf, 15).unwrap(),
-            4
-        );
+        assert_eq!(reader(&RUNS, 20, 20, Lost::Zeros).read_at(&mut buf, 15).unwrap(), 4);
         assert_eq!(buf, [3, 0, 0, 0]);
     }
 

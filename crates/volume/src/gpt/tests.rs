@@ -11,24 +11,11 @@ const SECTORS: u64 = 4096;
 fn disk(block: LogicalBlockSize) -> Vec<u8> {
     let size = SECTORS * block.as_u64();
     let mut device = Cursor::new(vec![0u8; size as usize]);
-    ProtectiveMBR::with_lb_size((SECTORS - 1) as u32)
-        .overwrite_lba0(&mut device)
-        .unwrap();
-    let mut disk = GptConfig::new()
-        .writable(true)
-        .logical_block_size(block)
-        .create_from_device(device, None)
-        .unwrap();
-    disk.add_partition(
-        "Systemlaufwerk ä",
-        600 * block.as_u64(),
-        partition_types::EFI,
-        0,
-        None,
-    )
-    .unwrap();
-    disk.add_partition("", 900 * block.as_u64(), partition_types::BASIC, 0, None)
-        .unwrap();
+    ProtectiveMBR::with_lb_size((SECTORS - 1) as u32).overwrite_lba0(&mut device).unwrap();
+    let mut disk =
+        GptConfig::new().writable(true).logical_block_size(block).create_from_device(device, None).unwrap();
+    disk.add_partition("Systemlaufwerk ä", 600 * block.as_u64(), partition_types::EFI, 0, None).unwrap();
+    disk.add_partition("", 900 * block.as_u64(), partition_types::BASIC, 0, None).unwrap();
     disk.write().unwrap().into_inner()
 }
 
@@ -40,14 +27,9 @@ fn found(disk: &[u8]) -> (Option<Gpt>, Vec<String>) {
 
 /// What the `gpt` crate reads, in the order of the entries.
 fn theirs(disk: &[u8], block: LogicalBlockSize) -> Vec<(u64, u64)> {
-    let disk = GptConfig::new()
-        .logical_block_size(block)
-        .open_from_device(Cursor::new(disk.to_vec()))
-        .unwrap();
-    disk.partitions()
-        .values()
-        .map(|p| (p.first_lba, p.last_lba - p.first_lba + 1))
-        .collect()
+    let disk =
+        GptConfig::new().logical_block_size(block).open_from_device(Cursor::new(disk.to_vec())).unwrap();
+    disk.partitions().values().map(|p| (p.first_lba, p.last_lba - p.first_lba + 1)).collect()
 }
 
 fn places(gpt: &Gpt) -> Vec<(u64, u64)> {
@@ -87,10 +69,7 @@ fn the_backup_is_used_and_noted_where_the_primary_header_or_its_entries_are_dama
         assert_eq!(gpt.header_at, SECTORS - 1);
         assert_eq!(places(&gpt), expected);
         assert_eq!(notes.len(), 1, "{notes:?}");
-        assert!(
-            notes[0].contains("primary GPT header at sector 1 is damaged"),
-            "{notes:?}"
-        );
+        assert!(notes[0].contains("primary GPT header at sector 1 is damaged"), "{notes:?}");
     }
 }
 
@@ -112,12 +91,7 @@ fn entries_with_a_wrong_check_sum_are_used_and_noted_where_there_is_nothing_bett
     let gpt = gpt.unwrap();
     assert_eq!(gpt.header_at, 1);
     assert_eq!(gpt.partitions.len(), 2);
-    assert!(
-        notes
-            .iter()
-            .any(|n| n.contains("check sum of the entries is wrong")),
-        "{notes:?}"
-    );
+    assert!(notes.iter().any(|n| n.contains("check sum of the entries is wrong")), "{notes:?}");
 }
 
 #[test]
@@ -139,15 +113,9 @@ fn a_partition_is_cut_at_the_end_of_the_disk_but_not_at_the_end_of_a_cut_image()
         entry(&raw, 1000)
     };
     let (partition, note) = entry_with(10, 5000).unwrap().unwrap();
-    assert_eq!(
-        (partition.start, partition.sectors, note.is_some()),
-        (10, 991, true)
-    );
+    assert_eq!((partition.start, partition.sectors, note.is_some()), (10, 991, true));
     let (partition, note) = entry_with(2000, 5000).unwrap().unwrap();
-    assert_eq!(
-        (partition.start, partition.sectors, note.is_some()),
-        (2000, 3001, false)
-    );
+    assert_eq!((partition.start, partition.sectors, note.is_some()), (2000, 3001, false));
     assert!(entry_with(10, 9).is_err());
     assert!(entry_with(0, 9).is_err());
     assert!(entry_with(u64::MAX - 1, u64::MAX).is_err());
@@ -165,10 +133,7 @@ fn a_header_that_announces_billions_of_entries_is_read_within_bounds() {
     set(&mut disk, (SECTORS - 1) * 512, &[0; 512]);
     let (gpt, notes) = found(&disk);
     assert!(gpt.is_some());
-    assert!(
-        notes.iter().any(|n| n.contains("announces 4294967295 entries")),
-        "{notes:?}"
-    );
+    assert!(notes.iter().any(|n| n.contains("announces 4294967295 entries")), "{notes:?}");
 }
 
 proptest! {

@@ -59,11 +59,7 @@ impl Direct {
 /// Opens what `file` is open on once more, for reading past the page cache.
 fn reopen(file: &File) -> Option<File> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    match rustix::fs::open(
-        &path,
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECT,
-        Mode::empty(),
-    ) {
+    match rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECT, Mode::empty()) {
         Ok(fd) => Some(File::from(fd)),
         Err(error) => {
             tracing::debug!("no reading past the page cache ({error}); a bad sector costs its whole page");
@@ -84,14 +80,7 @@ mod tests {
         std::fs::write(&path, &data).unwrap();
         let file = File::open(&path).unwrap();
         let direct = Direct::default();
-        for (offset, len) in [
-            (0, 512),
-            (100, 4_000),
-            (511, 2),
-            (4_096, 2_000),
-            (4_990, 50),
-            (6_000, 10),
-        ] {
+        for (offset, len) in [(0, 512), (100, 4_000), (511, 2), (4_096, 2_000), (4_990, 50), (6_000, 10)] {
             let mut buf = vec![0xAA; len];
             let Some(read) = direct.read_at(&file, 512, &mut buf, offset) else {
                 return; // The file system of this folder has no O_DIRECT.

@@ -29,11 +29,7 @@ pub(super) fn of_device(number: u64) -> io::Result<Vec<Mount>> {
         .split(|&b| b == b'\n')
         .filter_map(Entry::parse)
         .filter(|entry| numbers.contains(&entry.device_number()))
-        .map(|entry| Mount {
-            device: entry.source,
-            mount_point: entry.mount_point,
-            writable: entry.writable,
-        })
+        .map(|entry| Mount { device: entry.source, mount_point: entry.mount_point, writable: entry.writable })
         .collect())
 }
 
@@ -61,9 +57,7 @@ fn names_in(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect()
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
 /// The device itself, its partitions, and the disk that it is a partition of.
@@ -107,12 +101,7 @@ impl Entry {
         let mut rest = fields.skip_while(|field| *field != b"-");
         let source = unescape(rest.nth(2)?);
         let mut options = rest.next()?.split(|&b| b == b',');
-        Some(Self {
-            number,
-            mount_point,
-            source,
-            writable: options.any(|option| option == b"rw"),
-        })
+        Some(Self { number, mount_point, source, writable: options.any(|option| option == b"rw") })
     }
 
     /// The device's number. A file system that spans devices (Btrfs) has a number of its own with major 0, and
@@ -138,11 +127,7 @@ fn unescape(field: &[u8]) -> PathBuf {
             .filter(|digits| first == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)))
             .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         bytes.push(escaped.unwrap_or(first));
-        rest = if escaped.is_some() {
-            tail.get(3..).unwrap_or_default()
-        } else {
-            tail
-        };
+        rest = if escaped.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
     }
     PathBuf::from(OsString::from_vec(bytes))
 }
