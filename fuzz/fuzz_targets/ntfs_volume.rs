@@ -50,10 +50,9 @@ fuzz_target!(|data: &[u8]| {
     let selection = Selection { start_sector: Some(0), ..Selection::default() };
     let Ok(contexts) = Context::open_bytes(source, Path::new("fuzz"), &selection, &options) else { return };
     for context in &contexts {
-        if let Ok(catalogue) = context.scan(&()) {
-            let _ = catalogue.write(Format::Jsonl, &mut std::io::sink(), false);
-        }
+        let _ = context.scan(&());
     }
+    let _ = undelfs_restore::write(&contexts, Format::Jsonl, &mut std::io::sink(), false);
     browse(&Tree::new(contexts).expect("there is a context"));
 });
 

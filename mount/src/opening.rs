@@ -2,44 +2,44 @@
 
 use std::{path::Path, sync::Arc};
 
-use undelfs_restore::{Catalogue, Context, Options, Selection};
+use undelfs_restore::{Context, Options, Selection, Tree};
 use undelfs_source::Source;
 
 use crate::{
     cli::Chatter,
-    failure::Failure,
+    failure::{Failure, notice},
     progress::{Progress, Unit},
 };
 
-/// Opens and locks `source` and scans the volumes that `selection` names, in disk order.
-pub(crate) fn scan(
+/// Opens and locks `source` and scans the volumes that `selection` names, in disk order. Of a volume whose files
+/// cannot be shown it says why; it is not scanned.
+pub(crate) fn contexts(
     source: &Path,
     selection: &Selection,
     options: &Options,
     chatter: Chatter,
-) -> Result<Vec<(Context, Arc<Catalogue>)>, Failure> {
+) -> Result<Vec<Context>, Failure> {
     let source = Arc::new(Source::open(source)?);
     let contexts = Context::open_all(source, selection, options)?;
     let several = contexts.len() > 1;
-    let mut scanned = Vec::with_capacity(contexts.len());
-    for context in contexts {
+    for context in &contexts {
+        if let Some(reason) = context.closed() {
+            notice(reason);
+            continue;
+        }
         let what =
             if several { format!("Scanning volume {}", context.number()) } else { "Scanning".to_owned() };
-        let progress = Progress::new(&what, Unit::Share, chatter);
-        let catalogue = context.scan(&progress)?;
-        scanned.push((context, catalogue));
+        context.scan(&Progress::new(&what, Unit::Share, chatter))?;
     }
-    Ok(scanned)
+    Ok(contexts)
 }
 
-/// As [`scan`], made into the tree that is mounted and restored from.
+/// As [`contexts`], made into the tree that is mounted and restored from.
 pub(crate) fn tree(
     source: &Path,
     selection: &Selection,
     options: &Options,
     chatter: Chatter,
-) -> Result<undelfs_restore::Tree, Failure> {
-    let contexts =
-        scan(source, selection, options, chatter)?.into_iter().map(|(context, _)| context).collect();
-    Ok(undelfs_restore::Tree::new(contexts)?)
+) -> Result<Tree, Failure> {
+    Ok(Tree::new(contexts(source, selection, options, chatter)?)?)
 }

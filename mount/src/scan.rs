@@ -1,4 +1,4 @@
-//! `undelfs scan`: the catalogue of restorable files on standard output.
+//! `undelfs scan`: the restorable files on standard output.
 
 use crate::{
     cli::{Chatter, ContentArgs, OverwrittenName, ScanArgs, Streams, options},
@@ -11,16 +11,13 @@ pub(crate) fn run(args: &ScanArgs, chatter: Chatter) -> Result<u8, Failure> {
     // A scan reads no content, so it needs no cache.
     let content = ContentArgs { overwritten: OverwrittenName::Zeros, cache_size: 0 };
     let options = options(args.view, content, Streams::Xattr);
-    let scanned = opening::scan(&args.source, &args.selection.selection(), &options, chatter)?;
-
-    let terminal = Output::terminal();
-    let mut out = Output::new();
-    let mut result = Ok(());
-    for (_, catalogue) in &scanned {
-        result = catalogue.write(args.format.into(), &mut out, terminal);
-        if result.is_err() {
-            break;
-        }
+    let contexts = opening::contexts(&args.source, &args.selection.selection(), &options, chatter)?;
+    if let [only] = contexts.as_slice()
+        && let Some(reason) = only.closed()
+    {
+        return Err(Failure::new(format!("there is nothing to list: {reason}")));
     }
+    let mut out = Output::new();
+    let result = undelfs_restore::write(&contexts, args.format.into(), &mut out, Output::terminal());
     out.finish(result)
 }

@@ -94,11 +94,6 @@ impl Ntfs {
         Ok(Self { ground, mft, facts, upcase: OnceLock::new(), extensions: OnceLock::new() })
     }
 
-    /// True after the first scan.
-    fn is_scanned(&self) -> bool {
-        self.extensions.get().is_some()
-    }
-
     /// The extension records of a base record that the scan found, ascending.
     fn extensions_of(&self, base: u32) -> impl Iterator<Item = u32> {
         let all = self.extensions.get().map_or(&[][..], Vec::as_slice);

@@ -46,18 +46,16 @@ impl FileRecords {
         if record.in_use() == removed || !same_generation(record.sequence(), !removed, file.generation) {
             return Err(changed());
         }
-        let extensions: Vec<u32> = ntfs.extensions_of(file.record).take(MAX_RECORDS).collect();
-        let mut numbers = listed_records(ntfs, &record, file.record);
-        // Before a scan only the list knows. After it a list that names anything else than what the scan found was
-        // itself overwritten.
-        let sound =
-            |numbers: &Vec<u32>| numbers.iter().all(|number| extensions.binary_search(number).is_ok());
-        if ntfs.is_scanned() && !numbers.as_ref().is_some_and(sound) {
-            numbers = Some(extensions);
-        }
+        // Records that the list names come first: where two describe the same clusters, theirs is the description
+        // that was in force. The scan knows of those that a list which was cut or overwritten leaves out.
+        let mut numbers = listed_records(ntfs, &record);
+        let listed = numbers.len();
+        numbers.extend(ntfs.extensions_of(file.record).take(MAX_RECORDS));
+        let (listed, others) = numbers.split_at(listed);
+        let others = others.iter().filter(|number| listed.binary_search(number).is_err());
         let mut records = vec![base];
-        for number in numbers.unwrap_or_default() {
-            records.extend(ntfs.mft.read(number).ok().filter(|part| belongs(part, file, removed)));
+        for number in listed.iter().chain(others) {
+            records.extend(ntfs.mft.read(*number).ok().filter(|part| belongs(part, file, removed)));
         }
         Ok(Self { records })
     }
@@ -104,16 +102,15 @@ impl FileRecords {
     }
 }
 
-/// The other records that a file's attribute list names, ascending; `None` where it has no sound list.
-fn listed_records(ntfs: &Ntfs, record: &Record<'_>, own: u32) -> Option<Vec<u32>> {
-    let (entries, sound) = ntfs.ground.attribute_list(record)?;
+/// The records that a file's attribute list names, ascending.
+fn listed_records(ntfs: &Ntfs, record: &Record<'_>) -> Vec<u32> {
+    let entries = ntfs.ground.attribute_list(record).unwrap_or_default().0;
     let mut numbers: Vec<u32> =
         entries.iter().filter_map(|entry| u32::try_from(entry.holder.record).ok()).collect();
     numbers.sort_unstable();
     numbers.dedup();
-    numbers.retain(|number| *number != own);
     numbers.truncate(MAX_RECORDS);
-    sound.then_some(numbers)
+    numbers
 }
 
 /// True when `part` extends `file`.

@@ -284,12 +284,18 @@ fn damage(scan: &Scan, overlaps: &Overlaps, allocation: Option<&Allocation>) -> 
 /// Writes paths, and keeps that of the last directory: neighbours mostly share it.
 #[derive(Default)]
 pub(crate) struct Paths {
+    prefix: Vec<u8>,
     slot: Option<Slot>,
     directory: Vec<u8>,
     way: Vec<Node>,
 }
 
 impl Paths {
+    /// Paths that all begin with `prefix`.
+    pub(crate) fn below(prefix: &[u8]) -> Self {
+        Self { prefix: prefix.to_vec(), ..Self::default() }
+    }
+
     /// Replaces `path` by the path of `node` from the volume's root.
     pub(crate) fn write(&mut self, catalogue: &Catalogue, node: Node, path: &mut Vec<u8>) {
         let slot = catalogue.tree.slot_of(node);
@@ -302,6 +308,7 @@ impl Paths {
                 at = catalogue.tree.slot_of(directory);
             }
             self.directory.clear();
+            self.directory.extend_from_slice(&self.prefix);
             for directory in self.way.iter().rev() {
                 self.directory.extend_from_slice(&catalogue.name(*directory));
                 self.directory.push(b'/');

@@ -20,6 +20,7 @@ use crate::{
     cache::{BlockId, CacheStatus, ClusterCache},
     catalogue::{Paths, hierarchy::Node},
     content::{Opening, StreamState},
+    names,
 };
 
 /// How many files' streams are kept at hand: what one program asks of one file comes in a burst.
@@ -115,6 +116,11 @@ impl Context {
             Some(name) => format!("{}-{name}", self.number()),
             None => format!("{}-{}", self.number(), self.entry.file_system),
         }
+    }
+
+    /// The name of the volume's folder as the host shows it.
+    pub(crate) fn folder(&self) -> Vec<u8> {
+        names::escape(self.name().as_bytes()).into_owned()
     }
 
     /// What the file system says of itself; `None` where it is not known.

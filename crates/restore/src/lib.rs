@@ -28,5 +28,5 @@ pub use context::Context;
 pub use error::Error;
 pub use inode::Inode;
 pub use options::{Options, Overwritten, Selection, View};
-pub use report::Format;
+pub use report::{Format, write};
 pub use tree::{Attributes, DirEntry, NodeKind, Space, Tree};

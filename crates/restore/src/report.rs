@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use undelfs_volume::filesystem::{File, FileFlags, FileTime};
 
 use crate::{
-    Catalogue, Error, RestorableFile,
+    Catalogue, Context, Error, RestorableFile,
     catalogue::{Paths, hierarchy::Node},
 };
 
@@ -38,28 +38,44 @@ const CHUNK: usize = 512;
 /// Chunks that are rendered before they are written. With the longest paths they take 128 MiB.
 const WINDOW: usize = 8;
 
-impl Catalogue {
-    /// Writes all restorable files. `terminal` makes a table safe to show: control characters in names are
-    /// escaped.
-    ///
-    /// # Errors
-    /// When `out` cannot be written.
-    pub fn write(&self, format: Format, out: &mut dyn io::Write, terminal: bool) -> Result<(), Error> {
-        out.write_all(header(format).as_bytes())?;
-        let entries: Vec<(u32, Node)> = self.entries().collect();
+/// Writes the restorable files of all `contexts` that were scanned. Where there are several, paths begin with the
+/// folder of the volume, as in a mount. `terminal` makes a table safe to show: control characters in names are
+/// escaped.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn write(
+    contexts: &[Context],
+    format: Format,
+    out: &mut dyn io::Write,
+    terminal: bool,
+) -> Result<(), Error> {
+    out.write_all(header(format).as_bytes())?;
+    for context in contexts {
+        let Some(catalogue) = context.catalogue() else { continue };
+        let mut prefix = Vec::new();
+        if contexts.len() > 1 {
+            prefix = context.folder();
+            prefix.push(b'/');
+        }
+        let entries: Vec<(u32, Node)> = catalogue.entries().collect();
         for window in entries.chunks(CHUNK * WINDOW) {
-            let rendered: Vec<Vec<u8>> =
-                window.par_chunks(CHUNK).map(|chunk| self.render(format, chunk, terminal)).collect();
+            let rendered: Vec<Vec<u8>> = window
+                .par_chunks(CHUNK)
+                .map(|chunk| catalogue.render(format, &prefix, chunk, terminal))
+                .collect();
             for chunk in rendered {
                 out.write_all(&chunk)?;
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    fn render(&self, format: Format, entries: &[(u32, Node)], terminal: bool) -> Vec<u8> {
+impl Catalogue {
+    fn render(&self, format: Format, prefix: &[u8], entries: &[(u32, Node)], terminal: bool) -> Vec<u8> {
         let mut lines = Vec::with_capacity(entries.len() * 256);
-        let mut paths = Paths::default();
+        let mut paths = Paths::below(prefix);
         let mut path = Vec::new();
         let mut csv = (format == Format::Csv).then(|| csv::Writer::from_writer(Vec::new()));
         for (index, node) in entries {
@@ -164,7 +180,7 @@ impl Rendering {
         let entries: Vec<(u32, Node)> = catalogue.entries().collect();
         let sizes: Vec<u64> = entries
             .par_chunks(CHUNK)
-            .map(|chunk| catalogue.render(format, chunk, false).len() as u64)
+            .map(|chunk| catalogue.render(format, &[], chunk, false).len() as u64)
             .collect();
         let mut offsets = vec![header(format).len() as u64];
         for size in sizes {
@@ -187,7 +203,7 @@ impl Rendering {
         let range: Range<usize> = chunk * CHUNK..((chunk + 1) * CHUNK).min(self.entries.len());
         let start = self.offsets.get(chunk).copied().unwrap_or(0);
         let entries = self.entries.get(range).unwrap_or_default();
-        (start, catalogue.render(self.format, entries, false))
+        (start, catalogue.render(self.format, &[], entries, false))
     }
 }
 

@@ -109,8 +109,7 @@ impl Tree {
         }
         let mount = |context: Context| {
             let context = Arc::new(context);
-            let folder = crate::names::escape(context.name().as_bytes()).into_owned();
-            Mounted { folder, generated: Generated::new(context.clone()), context }
+            Mounted { folder: context.folder(), generated: Generated::new(context.clone()), context }
         };
         Ok(Self { volumes: contexts.into_iter().map(mount).collect() })
     }
