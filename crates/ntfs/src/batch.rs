@@ -62,14 +62,12 @@ impl<'a> Reader<'a> {
         };
         let take = |left: u64| left.checked_sub(bytes);
         let allowed = self.lists.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
-        let entries = allowed.then(|| self.ground.attribute_list(record)).flatten();
-        let holders = entries.filter(|(_, sound)| *sound).map(|(entries, _)| {
-            let mut holders: Vec<u64> = entries.iter().map(|entry| entry.holder.record).collect();
-            holders.sort_unstable();
-            holders.dedup();
-            holders.iter().filter(|holder| **holder != u64::from(number)).count()
-        });
-        Some(List { record: number, holders, covered })
+        let entries = allowed.then(|| self.ground.attribute_list(record)).flatten().unwrap_or_default();
+        let mut holders: Vec<u64> = entries.iter().map(|entry| entry.holder.record).collect();
+        holders.sort_unstable();
+        holders.dedup();
+        holders.retain(|holder| *holder != u64::from(number));
+        Some(List { record: number, holders: holders.len(), covered })
     }
 }
 
@@ -125,8 +123,9 @@ impl Tally {
 pub(crate) struct List {
     /// The base record.
     pub(crate) record: u32,
-    /// How many other records hold attributes of the file; `None` where the list is damaged.
-    pub(crate) holders: Option<usize>,
+    /// How many other records hold attributes of the file. A list that was cut, as ntfs-3g does on deletion, may
+    /// name fewer than there are.
+    pub(crate) holders: usize,
     /// Clusters of the unnamed stream that the base record describes.
     pub(crate) covered: u64,
 }

@@ -202,10 +202,9 @@ impl Parts {
                 found = found.saturating_add(1);
                 covered = covered.saturating_add(extension.tally.covered);
             }
-            let all = list.holders.is_some_and(|holders| found >= holders);
             let resident = file.flags.contains(FileFlags::RESIDENT);
             let whole = resident || covered.saturating_mul(self.cluster) >= file.size;
-            if !all || !whole {
+            if found < list.holders || !whole {
                 file.flags.insert(FileFlags::DAMAGED);
             }
         }

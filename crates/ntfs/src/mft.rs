@@ -13,7 +13,7 @@ use crate::{
     boot_sector::BootSector,
     record::{Record, RecordBuf},
     runs::{BadRuns, Runs},
-    structures::attribute_list,
+    structures::{ListEntry, attribute_list},
 };
 
 /// Longest attribute list that is read, in bytes: what NTFS allows.
@@ -67,21 +67,10 @@ impl Ground {
         }
     }
 
-    /// The entries of a file's `$ATTRIBUTE_LIST`, and whether they are all there; `None` where the file has no
-    /// such list.
-    pub(crate) fn attribute_list(
-        &self,
-        record: &Record<'_>,
-    ) -> Option<(Vec<crate::structures::ListEntry>, bool)> {
+    /// The entries of a file's `$ATTRIBUTE_LIST`, as far as they are sound; `None` where the file has no such list.
+    pub(crate) fn attribute_list(&self, record: &Record<'_>) -> Option<Vec<ListEntry>> {
         let list = record.attributes().find(|a| a.kind() == kind::ATTRIBUTE_LIST)?;
-        let content = self.content(&list, MAX_LIST).unwrap_or_default();
-        let complete = match list.form() {
-            Some(Form::NonResident(form)) => form.size == content.len() as u64,
-            Some(Form::Resident(_)) => true,
-            None => false,
-        };
-        let (entries, sound) = attribute_list(&content);
-        Some((entries, sound && complete))
+        Some(attribute_list(&self.content(&list, MAX_LIST).unwrap_or_default()))
     }
 }
 
@@ -131,7 +120,7 @@ impl Mft {
         }
         let size = form.size.min(form.valid);
         let record_size = ground.boot.record_size;
-        let mut lowest: Vec<_> = ground.attribute_list(&record).unwrap_or_default().0;
+        let mut lowest: Vec<_> = ground.attribute_list(&record).unwrap_or_default();
         lowest.retain(|entry| entry.kind == kind::DATA && !entry.named && entry.lowest_vcn > 0);
         lowest.sort_by_key(|entry| entry.lowest_vcn);
         lowest.dedup_by_key(|entry| entry.lowest_vcn);

@@ -104,7 +104,7 @@ impl FileRecords {
 
 /// The records that a file's attribute list names, ascending.
 fn listed_records(ntfs: &Ntfs, record: &Record<'_>) -> Vec<u32> {
-    let entries = ntfs.ground.attribute_list(record).unwrap_or_default().0;
+    let entries = ntfs.ground.attribute_list(record).unwrap_or_default();
     let mut numbers: Vec<u32> =
         entries.iter().filter_map(|entry| u32::try_from(entry.holder.record).ok()).collect();
     numbers.sort_unstable();

@@ -121,15 +121,15 @@ pub struct ListEntry {
     pub named: bool,
 }
 
-/// The entries of an attribute list, and whether it is sound to its end. Entries after damage are left out.
-pub fn attribute_list(content: &[u8]) -> (Vec<ListEntry>, bool) {
+/// The entries of an attribute list. Entries after damage are left out.
+pub fn attribute_list(content: &[u8]) -> Vec<ListEntry> {
     let mut entries = Vec::new();
     let mut rest = content;
     while let Some((entry, length)) = list_entry(rest) {
         entries.push(entry);
         rest = rest.get(length..).unwrap_or_default();
     }
-    (entries, rest.is_empty())
+    entries
 }
 
 fn list_entry(bytes: &[u8]) -> Option<(ListEntry, usize)> {
@@ -190,13 +190,12 @@ pub(crate) mod tests {
         entry[16] = 40;
         entry[22] = 2;
         let list = entry.repeat(3);
-        let (entries, sound) = attribute_list(&list);
-        assert!(sound && entries.len() == 3);
+        let entries = attribute_list(&list);
+        assert_eq!(entries.len(), 3);
         assert_eq!(entries[0].holder, Reference { record: 40, sequence: 2 });
         let mut cut = list.clone();
         cut[36] = 0;
-        let (entries, sound) = attribute_list(&cut);
-        assert!(!sound && entries.len() == 1);
+        assert_eq!(attribute_list(&cut).len(), 1);
     }
 
     proptest! {
@@ -207,7 +206,7 @@ pub(crate) mod tests {
             if let Some(name) = FileName::parse(&bytes) {
                 prop_assert!(!name.name.is_empty());
             }
-            prop_assert!(attribute_list(&bytes).0.len() <= bytes.len() / 26);
+            prop_assert!(attribute_list(&bytes).len() <= bytes.len() / 26);
         }
     }
 }

@@ -271,7 +271,7 @@ mod tests {
     fn the_file_that_changed_last_holds_the_clusters() {
         let owners = [owner(0, 10, 0), owner(1, 20, 0)];
         let overlaps = Overlaps::find(&mut [claim(0, 100, 10), claim(1, 105, 10)], &owners);
-        assert_eq!(lost(&overlaps, 0), [105..110]);
+        assert_eq!(lost(&overlaps, 0), vec![105..110]);
         assert_eq!(lost(&overlaps, 1), []);
         assert_eq!(overlaps.count(100..115), 5);
         assert_eq!(overlaps.count(107..108), 1);
@@ -281,7 +281,7 @@ mod tests {
     fn live_files_hold_what_they_claim() {
         let owners = [owner(0, 10, 0), Owner { live: true, ..owner(u32::MAX, 1, 0) }];
         let overlaps = Overlaps::find(&mut [claim(0, 100, 10), claim(1, 102, 2)], &owners);
-        assert_eq!(lost(&overlaps, 0), [102..104]);
+        assert_eq!(lost(&overlaps, 0), vec![102..104]);
     }
 
     #[test]

@@ -142,9 +142,9 @@ fn write_csv(csv: &mut csv::Writer<Vec<u8>>, of: &RestorableFile<'_>) {
     let _ = csv.write_record(None::<&[u8]>);
 }
 
-/// `deleted` or `exists`.
+/// `deleted` or `regular`.
 pub(crate) fn state(file: &File) -> &'static str {
-    if file.flags.contains(FileFlags::REMOVED) { "deleted" } else { "exists" }
+    if file.flags.contains(FileFlags::REMOVED) { "deleted" } else { "regular" }
 }
 
 /// What kind of file it is.
