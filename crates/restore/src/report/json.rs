@@ -1,13 +1,14 @@
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
-use serde::{Serialize, Serializer, ser::Error as _};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use crate::{RestorableFile, report};
 
 #[derive(Serialize)]
 struct Line<'a> {
-    path: Text<'a>,
+    path: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_hex: Option<String>,
     record: u32,
     sequence: u16,
     state: &'static str,
@@ -25,39 +26,23 @@ struct Line<'a> {
     provenance: &'static str,
 }
 
-/// WTF-8 as a JSON string: an unpaired surrogate becomes its `\u` escape, so that nothing is lost.
-struct Text<'a>(&'a [u8]);
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => {
-                let quoted = RawValue::from_string(quote(self.0)).map_err(S::Error::custom)?;
-                quoted.serialize(serializer)
-            }
-        }
+/// The bytes of a path that is no valid Unicode, in hexadecimal: JSON cannot say an unpaired surrogate in a form that
+/// every parser takes.
+fn hex(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len() * 2);
+    for byte in path {
+        let _ = write!(text, "{byte:02x}");
     }
-}
-
-fn quote(text: &[u8]) -> String {
-    let mut quoted = String::from("\"");
-    for unit in undelfs_ntfs::name::to_utf16(text) {
-        match char::from_u32(u32::from(unit)) {
-            Some(c @ ('"' | '\\')) => quoted.extend(['\\', c]),
-            Some(c @ ' '..='~') => quoted.push(c),
-            _ => drop(write!(quoted, "\\u{unit:04x}")),
-        }
-    }
-    quoted.push('"');
-    quoted
+    text
 }
 
 /// Appends one file as a line of JSON.
 pub(super) fn write(of: &RestorableFile<'_>, out: &mut Vec<u8>) {
     let file = of.file;
+    let path = String::from_utf8_lossy(of.path);
     let line = Line {
-        path: Text(of.path),
+        path_hex: matches!(path, Cow::Owned(_)).then(|| hex(of.path)),
+        path,
         record: file.record,
         sequence: file.generation,
         state: report::state(file),
@@ -85,11 +70,34 @@ pub(super) fn write(of: &RestorableFile<'_>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Confidence;
+    use undelfs_volume::filesystem::{File, FileFlags, FileTime};
 
     #[test]
-    fn unpaired_surrogates_survive_in_json() {
-        let text = serde_json::to_string(&Text(b"a\xED\xA0\x80\"\n\xF0\x9F\xA6\x80")).unwrap();
-        assert_eq!(text, r#""a\ud800\"\u000a\ud83e\udd80""#);
-        assert_eq!(serde_json::to_string(&Text("é".as_bytes())).unwrap(), "\"é\"");
+    fn a_path_that_is_no_unicode_survives_in_json_that_every_parser_takes() {
+        let time = FileTime::UNIX_EPOCH;
+        let file = File {
+            record: 40,
+            generation: 2,
+            flags: FileFlags::REMOVED,
+            attributes: 0,
+            first_link: 0,
+            size: 1,
+            clusters: 1,
+            created: time,
+            modified: time,
+            changed: time,
+            accessed: time,
+        };
+        let line = |path: &[u8]| -> serde_json::Value {
+            let reason = "a reason".to_owned();
+            let confidence = Confidence::Likely;
+            let mut out = Vec::new();
+            write(&RestorableFile { path, file: &file, clusters_in_use: 0, confidence, reason }, &mut out);
+            serde_json::from_slice(&out).unwrap()
+        };
+        assert_eq!(line("dir/é".as_bytes())["path"], "dir/é");
+        assert!(line("dir/é".as_bytes()).get("path_hex").is_none());
+        assert_eq!(line(b"a\xED\xA0\x80")["path_hex"], "61eda080");
     }
 }
