@@ -1,6 +1,6 @@
 //! From the tree's attributes to the kernel's.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, INodeNo};
 use undelfs_restore::{Attributes, Inode, NodeKind};
@@ -55,13 +55,15 @@ impl Owner {
             NodeKind::File => 0o444,
             NodeKind::Link => 0o777,
         };
+        // A changed time tells the kernel that what it keeps of the content is old.
+        let time = |time| if node.volatile { SystemTime::now() } else { system_time(time) };
         FileAttr {
             ino: INodeNo(node.inode.0),
             size: node.size,
             blocks: node.allocated.div_ceil(512),
-            atime: system_time(node.accessed),
-            mtime: system_time(node.modified),
-            ctime: system_time(node.changed),
+            atime: time(node.accessed),
+            mtime: time(node.modified),
+            ctime: time(node.changed),
             crtime: system_time(node.created),
             kind: file_type(node.kind),
             perm,

@@ -7,6 +7,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     panic::{self, AssertUnwindSafe},
     path::Path,
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -21,7 +22,7 @@ use undelfs_source::ErrorKind;
 
 use super::{
     attributes::{ABSENT, Owner, file_type, ttl},
-    handles::{Handles, Open},
+    contents::Contents,
 };
 
 /// Extended attribute of the root that says which process serves it. It can be read and is not listed.
@@ -53,23 +54,33 @@ pub(crate) struct TreeFs {
     owner: Owner,
     block_size: u32,
     direct_io: bool,
+    /// The kernel can do without opening files.
+    skip_open: bool,
     /// The kernel can do without opening directories.
     skip_opendir: bool,
-    handles: Handles,
+    contents: Contents,
 }
 
 impl TreeFs {
     pub(crate) fn new(tree: Tree, owner: Owner, direct_io: bool) -> Self {
         let block_size = tree.space().block_size.max(512);
-        Self { tree, owner, block_size, direct_io, skip_opendir: false, handles: Handles::default() }
+        Self {
+            tree,
+            owner,
+            block_size,
+            direct_io,
+            skip_open: false,
+            skip_opendir: false,
+            contents: Contents::new(),
+        }
     }
 
-    fn open_file(&self, inode: Inode) -> Result<(FileHandle, FopenFlags), Error> {
-        let content = self.tree.open(inode)?;
-        let direct = self.direct_io || self.tree.attributes(inode)?.volatile;
-        let cache = if direct { FopenFlags::FOPEN_DIRECT_IO } else { FopenFlags::FOPEN_KEEP_CACHE };
-        let handle = self.handles.insert(Open { content, direct });
-        Ok((handle, cache | FopenFlags::FOPEN_NOFLUSH))
+    /// The content of a file. That of one that changes is made anew for every read.
+    fn content(&self, inode: Inode) -> Result<Arc<dyn Content>, Error> {
+        if self.tree.attributes(inode)?.volatile {
+            return self.tree.open(inode);
+        }
+        self.contents.get(inode, || self.tree.open(inode))
     }
 
     fn xattr(&self, inode: Inode, name: &[u8]) -> Result<Option<Vec<u8>>, Error> {
@@ -165,12 +176,15 @@ impl Filesystem for TreeFs {
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_ASYNC_DIO
             | InitFlags::FUSE_CACHE_SYMLINKS
-            | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
+            | InitFlags::FUSE_NO_OPEN_SUPPORT
+            | InitFlags::FUSE_NO_OPENDIR_SUPPORT
+            | InitFlags::FUSE_AUTO_INVAL_DATA;
         if self.direct_io {
             wanted |= InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP;
         }
         // What an older kernel does not know it does without.
         let known = wanted & config.capabilities();
+        self.skip_open = !self.direct_io && known.contains(InitFlags::FUSE_NO_OPEN_SUPPORT);
         self.skip_opendir = known.contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
         let _ = config.add_capabilities(known);
         // Enough read-ahead in flight to keep a slow source busy.
@@ -210,8 +224,19 @@ impl Filesystem for TreeFs {
             if flags.acc_mode() != OpenAccMode::O_RDONLY {
                 return reply.error(Errno::EROFS);
             }
-            match self.open_file(Inode(ino.0)) {
-                Ok((handle, flags)) => reply.opened(handle, flags),
+            if self.skip_open {
+                // Told so once, the kernel no longer asks: it reads, and keeps what it read in its page cache.
+                return reply.error(Errno::ENOSYS);
+            }
+            match self.content(Inode(ino.0)) {
+                Ok(_) => {
+                    let cache = if self.direct_io {
+                        FopenFlags::FOPEN_DIRECT_IO
+                    } else {
+                        FopenFlags::FOPEN_KEEP_CACHE
+                    };
+                    reply.opened(FileHandle(0), cache | FopenFlags::FOPEN_NOFLUSH);
+                }
                 Err(error) => reply.error(errno(&error)),
             }
         });
@@ -220,8 +245,8 @@ impl Filesystem for TreeFs {
     fn read(
         &self,
         _: &Request,
-        _: INodeNo,
-        fh: FileHandle,
+        ino: INodeNo,
+        _: FileHandle,
         offset: u64,
         size: u32,
         flags: OpenFlags,
@@ -229,10 +254,11 @@ impl Filesystem for TreeFs {
         reply: ReplyData,
     ) {
         shielded("read", || {
-            let Some(open) = self.handles.get(fh) else {
-                return reply.error(Errno::EBADF);
+            let content = match self.content(Inode(ino.0)) {
+                Ok(content) => content,
+                Err(error) => return reply.error(errno(&error)),
             };
-            let direct = open.direct || flags.0 & rustix::fs::OFlags::DIRECT.bits().cast_signed() != 0;
+            let direct = self.direct_io || flags.0 & rustix::fs::OFlags::DIRECT.bits().cast_signed() != 0;
             BUFFER.with_borrow_mut(|buffer| {
                 let size = usize::try_from(size).unwrap_or(usize::MAX);
                 if buffer.len() < size {
@@ -240,31 +266,15 @@ impl Filesystem for TreeFs {
                 }
                 let buf = buffer.get_mut(..size).unwrap_or_default();
                 let read = if direct {
-                    fill_up_to_damage(&*open.content, buf, offset)
+                    fill_up_to_damage(&*content, buf, offset)
                 } else {
-                    fill(&*open.content, buf, offset)
+                    fill(&*content, buf, offset)
                 };
                 match read {
                     Ok(read) => reply.data(buf.get(..read).unwrap_or_default()),
                     Err(error) => reply.error(errno(&error)),
                 }
             });
-        });
-    }
-
-    fn release(
-        &self,
-        _: &Request,
-        _: INodeNo,
-        fh: FileHandle,
-        _: OpenFlags,
-        _: Option<LockOwner>,
-        _: bool,
-        reply: ReplyEmpty,
-    ) {
-        shielded("release", || {
-            self.handles.remove(fh);
-            reply.ok();
         });
     }
 

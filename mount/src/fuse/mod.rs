@@ -4,8 +4,8 @@
 //! generated ([`Attributes::volatile`](undelfs_restore::Attributes)) are asked for again each time.
 
 mod attributes;
+mod contents;
 mod filesystem;
-mod handles;
 mod session;
 
 pub(crate) use filesystem::{PROCESS_XATTR, TreeFs};
