@@ -10,13 +10,13 @@ use fastrand::Rng;
 use crate::ntfs3g::{self, Format, Volume};
 
 /// Directories of the image with many files.
-const DIRECTORIES: usize = 300;
+const DIRECTORIES: usize = 3000;
 /// Files in each of them.
-const FILES_EACH: usize = 500;
+const FILES_EACH: usize = 50;
 /// Size of the large deleted file in bytes.
 pub const LARGE: u64 = 1 << 30;
 
-/// A volume of 150,000 files of about 1 KiB in 300 directories, every second one deleted. Made once.
+/// A volume of 150,000 files of about 1 KiB in 3000 directories, every second one deleted. Made once.
 pub fn many_files(dir: &Path) -> PathBuf {
     once(dir, "many-files.img", |image| {
         ntfs3g::format(
@@ -25,12 +25,12 @@ pub fn many_files(dir: &Path) -> PathBuf {
         );
         let mut rng = Rng::with_seed(150_000);
         let path = |root: &Path, directory: usize, number: usize| {
-            root.join(format!("directory {directory:03}")).join(format!("file {number:06}.dat"))
+            root.join(format!("directory {directory:04}")).join(format!("file {number:06}.dat"))
         };
         let volume = Volume::write(image);
         let mut bytes = vec![0; 1600];
         for directory in 0..DIRECTORIES {
-            fs::create_dir(volume.root().join(format!("directory {directory:03}"))).expect("a directory");
+            fs::create_dir(volume.root().join(format!("directory {directory:04}"))).expect("a directory");
             for number in 0..FILES_EACH {
                 rng.fill(&mut bytes);
                 let len = rng.usize(800..1600);
