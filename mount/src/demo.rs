@@ -48,8 +48,8 @@ pub(crate) fn run(args: &DemoArgs, chatter: Chatter) -> Result<u8, Failure> {
         Ok(mounted) => mounted,
         Err(failure) => {
             print(&format!("{found}\n\n{listing}"))?;
-            notice(format!("{failure}; this is what the mount would show"));
-            return Ok(exit_code::DONE);
+            notice("this is what the mount would show, if it could be made");
+            return Err(failure);
         }
     };
     let serving = thread::Builder::new()

@@ -1,6 +1,10 @@
 //! What ends a command: one sentence for the user and an exit code.
 
-use std::{fmt, io, path::Path};
+use std::{
+    fmt,
+    io::{self, Write},
+    path::Path,
+};
 
 use undelfs_source::ErrorKind;
 
@@ -41,7 +45,7 @@ impl Failure {
 
     /// Prints the sentence on standard error.
     pub(crate) fn print(&self) {
-        eprintln!("undelfs: {}", self.sentence);
+        notice(&self.sentence);
     }
 }
 
@@ -64,8 +68,10 @@ impl From<undelfs_volume::Error> for Failure {
 }
 
 /// Says something on standard error that does not end the command.
+///
+/// Whoever closed standard error does not want to know.
 pub(crate) fn notice(sentence: impl fmt::Display) {
-    eprintln!("undelfs: {sentence}");
+    let _ = writeln!(io::stderr(), "undelfs: {sentence}");
 }
 
 #[cfg(test)]

@@ -3,25 +3,19 @@
 mod cli;
 mod demo;
 mod failure;
+mod fuse;
 mod generate;
+mod mounting;
+mod mountpoint;
+mod mounts;
 mod opening;
 mod output;
 mod progress;
 mod restore;
 mod scan;
 mod times;
-mod volumes;
-
-#[cfg(target_os = "linux")]
-mod fuse;
-#[cfg(target_os = "linux")]
-mod mounting;
-#[cfg(target_os = "linux")]
-mod mountpoint;
-#[cfg(target_os = "linux")]
-mod mounts;
-#[cfg(target_os = "linux")]
 mod unmounting;
+mod volumes;
 
 use std::{
     io::{self, IsTerminal},
@@ -34,7 +28,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli::{Chatter, Cli, Command, exit_code},
-    failure::Failure,
+    failure::{Failure, notice},
 };
 
 fn main() -> ExitCode {
@@ -71,7 +65,7 @@ fn install_panic_hook() {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
         let what = info.payload_as_str().unwrap_or("no reason given");
-        eprintln!("undelfs: internal error{place}: {what}; please report it with the command that was run");
+        notice(format!("internal error{place}: {what}; please report it with the command that was run"));
     }));
 }
 

@@ -78,9 +78,10 @@ fn serve(args: &MountArgs, chatter: Chatter, in_background: bool) -> Result<u8, 
         // Until the tree is there, who ends the waiting process means this one too.
         let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
     }
-    // Where the source cannot be found, opening it says why.
-    let source = fs::canonicalize(&args.source).unwrap_or_else(|_| args.source.clone());
-    let folder = mountpoint::check(&args.mountpoint, &source)?;
+    // This process leaves the working folder. Links stay: split images are looked for beside the name that was given.
+    let source = std::path::absolute(&args.source).unwrap_or_else(|_| args.source.clone());
+    let real = fs::canonicalize(&source).unwrap_or_else(|_| source.clone());
+    let folder = mountpoint::check(&args.mountpoint, &real)?;
     let options = options(args.view, args.content, args.streams);
     let tree = opening::tree(&source, &args.selection.selection(), &options, chatter)?;
     let found = tree.summary();
@@ -90,7 +91,11 @@ fn serve(args: &MountArgs, chatter: Chatter, in_background: bool) -> Result<u8, 
         direct_io: args.direct_io,
     };
     let mounted = Mounted::new(tree, &folder, &settings)?;
-    let line = format!("{found}; unmount with: undelfs umount {}\n", mountpoint::quoted(&folder));
+    let line = format!(
+        "{found}; unmount with: {}undelfs umount {}\n",
+        if fuse::called_by_sudo() { "sudo " } else { "" },
+        mountpoint::quoted(&folder)
+    );
     if in_background {
         if leave_terminal(&line).is_err() {
             // Nobody waits any more: the mount is not wanted.

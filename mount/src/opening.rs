@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use undelfs_restore::{Context, Options, Selection, Tree};
-use undelfs_source::Source;
+use undelfs_source::{ErrorKind, Source};
 
 use crate::{
     cli::Chatter,
@@ -23,7 +23,7 @@ pub(crate) fn contexts(
     let contexts = Context::open_all(source, selection, options)?;
     let several = contexts.len() > 1;
     for context in &contexts {
-        if let Some(reason) = context.closed() {
+        if let Some((_, reason)) = context.closed() {
             notice(reason);
             continue;
         }
@@ -32,6 +32,15 @@ pub(crate) fn contexts(
         context.scan(&Progress::new(&what, Unit::Share, chatter))?;
     }
     Ok(contexts)
+}
+
+/// Fails where no volume could be opened: nothing that was asked for can be listed.
+pub(crate) fn need_files(contexts: &[Context]) -> Result<(), Failure> {
+    let closed: Option<Vec<_>> = contexts.iter().map(Context::closed).collect();
+    let Some(closed) = closed else { return Ok(()) };
+    let worst = closed.iter().find(|(kind, _)| *kind == ErrorKind::KeyNeeded).or(closed.first());
+    let kind = worst.map_or(ErrorKind::Unsupported, |(kind, _)| *kind);
+    Err(Failure::of_kind(kind, "no volume has files that can be listed"))
 }
 
 /// As [`contexts`], made into the tree that is mounted and restored from.

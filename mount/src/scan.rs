@@ -12,11 +12,7 @@ pub(crate) fn run(args: &ScanArgs, chatter: Chatter) -> Result<u8, Failure> {
     let content = ContentArgs { overwritten: OverwrittenName::Zeros, cache_size: 0 };
     let options = options(args.view, content, Streams::Xattr);
     let contexts = opening::contexts(&args.source, &args.selection.selection(), &options, chatter)?;
-    if let [only] = contexts.as_slice()
-        && let Some(reason) = only.closed()
-    {
-        return Err(Failure::new(format!("there is nothing to list: {reason}")));
-    }
+    opening::need_files(&contexts)?;
     let mut out = Output::new();
     let result = undelfs_restore::write(&contexts, args.format.into(), &mut out, Output::terminal());
     out.finish(result)

@@ -8,7 +8,8 @@ use std::{
 use indicatif::BinaryBytes;
 use serde_json::json;
 use undelfs_source::Source;
-use undelfs_volume::{Disk, FileSystemKind, Table, Volume};
+use undelfs_restore::names::printable;
+use undelfs_volume::{Disk, Table, Volume};
 
 use crate::{
     cli::{ListFormat, VolumesArgs},
@@ -56,7 +57,7 @@ fn row(volume: &Volume, sector_size: u32) -> [String; 7] {
         volume.start_sector.to_string(),
         volume.sectors.to_string(),
         BinaryBytes(volume.sectors.saturating_mul(sector_size.into())).to_string(),
-        file_system(volume.file_system).to_owned(),
+        volume.file_system.to_string().to_owned(),
         printable(&volume.role),
         printable(volume.name.as_deref().unwrap_or_default()),
     ]
@@ -95,31 +96,13 @@ fn write_jsonl(disk: &Disk, out: &mut dyn Write) -> io::Result<()> {
             "start_sector": volume.start_sector,
             "sectors": volume.sectors,
             "sector_size": disk.sector_size,
-            "file_system": file_system(volume.file_system),
+            "file_system": volume.file_system.to_string(),
             "type": volume.role,
             "name": volume.name,
         });
         writeln!(out, "{line}")?;
     }
     Ok(())
-}
-
-fn file_system(kind: FileSystemKind) -> &'static str {
-    match kind {
-        FileSystemKind::Ntfs => "NTFS",
-        FileSystemKind::Fat12 => "FAT12",
-        FileSystemKind::Fat16 => "FAT16",
-        FileSystemKind::Fat32 => "FAT32",
-        FileSystemKind::ExFat => "exFAT",
-        FileSystemKind::ReFs => "ReFS",
-        FileSystemKind::BitLocker => "BitLocker",
-        _ => "unknown",
-    }
-}
-
-/// A name from the disk, without what would move the cursor of a terminal.
-fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -139,10 +122,5 @@ mod tests {
              \u{20}    1          2048     4096  2 MiB  NTFS         Basic data  System\n\
              \u{20}   12          2048     4096  2 MiB  NTFS         Basic data\n"
         );
-    }
-
-    #[test]
-    fn a_partition_name_cannot_move_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
     }
 }

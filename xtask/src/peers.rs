@@ -128,6 +128,10 @@ impl Drop for Place {
             }
         }
         if let Some(mut server) = self.server.take() {
+            if !matches!(self.device(), Ok(None)) || server.try_wait().is_ok_and(|ended| ended.is_none()) {
+                // One that never mounted, or cannot be unmounted, would not end by itself.
+                let _ = server.kill();
+            }
             let _ = server.wait();
         }
         // What is not mounted any more was an empty folder, or one that a peer filled.

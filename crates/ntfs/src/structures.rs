@@ -183,7 +183,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_damaged_list_keeps_what_stands_before_the_damage() {
-        let mut entry = vec![0; 32];
+        let mut entry = [0; 32];
         entry[0] = 0x80;
         entry[4] = 32;
         entry[8] = 3;

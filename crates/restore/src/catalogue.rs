@@ -174,6 +174,12 @@ impl Catalogue {
         self.damage_of(index) == Damage::default()
     }
 
+    /// True where a file is listed of whose content no description is left.
+    pub(crate) fn lists_lost_content(&self) -> bool {
+        self.entries()
+            .any(|(index, _)| self.file(index).is_some_and(|file| file.flags.contains(FileFlags::NO_CONTENT)))
+    }
+
     /// Files listed, by kind and by confidence.
     pub fn count(&self) -> Count {
         let mut count = Count::default();

@@ -21,6 +21,28 @@ pub trait Content: Send + Sync {
     /// # Errors
     /// When any of the bytes cannot be given.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error>;
+
+    /// How many runs are held to read it: what keeping it costs in memory.
+    fn runs(&self) -> usize {
+        0
+    }
+}
+
+/// The bytes of a stream that is stored as it is.
+struct Stored(RunReader);
+
+impl Content for Stored {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
+        Ok(self.0.read_at(buf, offset)?)
+    }
+
+    fn runs(&self) -> usize {
+        self.0.runs().len()
+    }
 }
 
 /// Any bytes of the layers below are content.
@@ -150,7 +172,7 @@ impl Opening<'_> {
         let Some(codec) = &stream.codec else {
             let reader =
                 RunReader::new(self.volume.clone(), runs, self.cluster, stream.size, stream.valid, lost);
-            return Ok(Arc::new(Plain(reader)));
+            return Ok(Arc::new(Stored(reader)));
         };
         let clusters = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
         let stored = clusters.saturating_mul(u64::from(self.cluster)).max(stream.size);
@@ -228,6 +250,10 @@ impl Coded {
 impl Content for Coded {
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn runs(&self) -> usize {
+        self.raw.runs().len() + self.gone.len()
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {

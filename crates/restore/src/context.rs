@@ -1,6 +1,7 @@
 //! Restore contexts: an open volume, with its scan.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -23,6 +24,8 @@ use crate::{
     names,
 };
 
+/// Most volumes of a source that are used. An inode number has room for more.
+const MAX_VOLUMES: usize = 1024;
 /// How many files' streams are kept at hand: what one program asks of one file comes in a burst.
 const FILES_AT_HAND: std::num::NonZeroUsize = std::num::NonZeroUsize::new(64).unwrap();
 
@@ -42,7 +45,7 @@ pub struct Context {
     catalogue: OnceLock<Arc<Catalogue>>,
     at_hand: Mutex<LruCache<u32, Streams>>,
     /// Why nothing but the volume's bytes can be shown, where that is so.
-    closed: Option<String>,
+    closed: Option<(ErrorKind, String)>,
     notes: Vec<String>,
 }
 
@@ -76,15 +79,19 @@ impl Context {
         let (entries, notes) = select(&source, selection, path)?;
         let cache = Arc::new(ClusterCache::new(options.cache_bytes));
         let alone = entries.len() == 1;
+        let mut starts = BTreeSet::new();
         entries
             .into_iter()
             .map(|entry| {
-                let opened = open_file_system(&entry, &source, selection.boot_sector);
+                let opened = match starts.insert(entry.start_sector) {
+                    true => open_file_system(&entry, &source, selection.boot_sector),
+                    false => Err(listed_twice(&entry)),
+                };
                 let (file_system, closed) = match opened {
                     Ok(Some(file_system)) => (Some(file_system), None),
-                    Ok(None) => (None, Some(unknown(&entry))),
+                    Ok(None) => (None, Some((ErrorKind::Unsupported, unknown(&entry)))),
                     Err(error) if alone => return Err(error),
-                    Err(error) => (None, Some(error.to_string())),
+                    Err(error) => (None, Some((error.kind(), error.to_string()))),
                 };
                 let volume = Arc::new(entry.extent(source.clone()));
                 Ok(Self {
@@ -129,8 +136,8 @@ impl Context {
     }
 
     /// Why nothing but the volume's bytes can be shown, where that is so.
-    pub fn closed(&self) -> Option<&str> {
-        self.closed.as_deref()
+    pub fn closed(&self) -> Option<(ErrorKind, &str)> {
+        self.closed.as_ref().map(|(kind, reason)| (*kind, reason.as_str()))
     }
 
     /// Damage that was met so far, of the disk and of the volume, one sentence each.
@@ -173,8 +180,8 @@ impl Context {
             return Ok(catalogue.clone());
         }
         let Some(file_system) = &self.file_system else {
-            let reason = self.closed.clone().unwrap_or_default();
-            return Err(Error::refused(ErrorKind::Unsupported, reason));
+            let (kind, reason) = self.closed().unwrap_or((ErrorKind::Unsupported, ""));
+            return Err(Error::refused(kind, reason));
         };
         let view = self.options.view;
         let want = Want { removed: view != View::Regular, regular: view != View::Deleted };
@@ -292,10 +299,19 @@ fn select(
 ) -> Result<(Vec<Volume>, Vec<String>), Error> {
     let Selection { volume, start_sector, boot_sector } = *selection;
     if start_sector.is_some() || boot_sector.is_some() {
-        let lost = lost_volume(source, start_sector, boot_sector, source.sector_size())?;
+        // Sectors are counted as the partition table counts them, where there is one.
+        let sector_size = Disk::read(source.clone()).map_or(source.sector_size(), |disk| disk.sector_size);
+        let lost = lost_volume(source, start_sector, boot_sector, sector_size)?;
         return Ok((vec![lost], Vec::new()));
     }
-    let Disk { volumes, notes, .. } = Disk::read(source.clone())?;
+    let Disk { mut volumes, mut notes, .. } = Disk::read(source.clone())?;
+    if volumes.len() > MAX_VOLUMES {
+        notes.push(format!(
+            "the partition table lists {} volumes; only the first {MAX_VOLUMES} are used",
+            volumes.len()
+        ));
+        volumes.truncate(MAX_VOLUMES);
+    }
     let path = path.display();
     if volumes.is_empty() {
         let notes = notes.join("; ");
@@ -346,6 +362,14 @@ fn open_file_system(
             format!("volume {number} is {other}; this version recovers files from NTFS only"),
         )),
     }
+}
+
+fn listed_twice(entry: &Volume) -> Error {
+    let reason = format!(
+        "volume {} begins where another one does, at sector {}; --volume {} opens it",
+        entry.number, entry.start_sector, entry.number
+    );
+    Error::refused(ErrorKind::InvalidInput, reason)
 }
 
 fn unknown(entry: &Volume) -> String {

@@ -82,7 +82,7 @@ impl Generated {
             file_system: context.volume().file_system.to_string(),
             files: context.catalogue().map_or(0, |catalogue| catalogue.tree.shown()),
             records: context.facts().map_or(0, |facts| facts.records),
-            closed: context.closed(),
+            closed: context.closed().map(|(_, reason)| reason),
             notes: context.notes().count(),
             cache: context.cache(),
         };

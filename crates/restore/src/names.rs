@@ -50,6 +50,13 @@ pub fn unescape(shown: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(name)
 }
 
+/// `text` from a volume without what would move the cursor of a terminal or turn the order of what follows.
+pub fn printable(text: &str) -> String {
+    let turns =
+        |c: char| matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// `name` with ` (record N)` before its extension; ` (record N, K)` where that name is taken too.
 pub(crate) fn with_record(name: &[u8], record: u32, number: u32) -> Vec<u8> {
     let dot = name.iter().rposition(|byte| *byte == b'.').filter(|at| *at > 0).unwrap_or(name.len());
@@ -78,6 +85,11 @@ mod tests {
         assert_eq!(*escape(b"a/b\0"), *b"a%2Fb%00");
         assert_eq!(*escape(b".."), *b"%2E%2E");
         assert_eq!(*escape(b"a%2Fb"), *b"a%252Fb");
+    }
+
+    #[test]
+    fn names_cannot_move_the_cursor_or_turn_the_text() {
+        assert_eq!(printable("a\u{1b}[2Jb\n\u{202E}gpj.exe é"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}gpj.exe é");
     }
 
     #[test]

@@ -141,7 +141,12 @@ impl Subject<'_> {
             if !state.overwritten.is_empty() {
                 let _ = write!(text, ", overwritten {}", ranges_text(&state.overwritten, 1024));
             }
-            text.push_str("; mount with --streams files to read it)\n");
+            let how = if state.stream.refusal.is_some() {
+                "cannot be read"
+            } else {
+                "mount with --streams files to read it"
+            };
+            let _ = writeln!(text, "; {how})");
         })?;
         text.truncate(text.trim_end().len());
         Ok((!text.is_empty()).then_some(text))
@@ -153,6 +158,7 @@ impl Subject<'_> {
 fn fits(state: &StreamState, room: &mut usize) -> bool {
     let name = &state.stream.name;
     let fits = state.stream.size <= MAX_VALUE
+        && state.stream.refusal.is_none()
         && state.overwritten.is_empty()
         && name.len() <= MAX_NAME.min(*room)
         && !name.contains(&0)

@@ -335,6 +335,16 @@ impl Tree {
         }
     }
 
+    /// True when every file that cannot be read has a size. Where not, a reader who goes by the size would take a file
+    /// whose content is lost for an empty one, unless opening it tells.
+    pub fn sizes_tell_all(&self) -> bool {
+        self.volumes.iter().all(|mounted| {
+            let context = &mounted.context;
+            !context.options().streams_as_files
+                && context.catalogue().is_none_or(|catalogue| !catalogue.lists_lost_content())
+        })
+    }
+
     /// How large the mounted volumes are.
     pub fn space(&self) -> Space {
         let facts = || self.contexts().filter_map(Context::facts);

@@ -246,8 +246,8 @@ impl<'a> Finder<'a> {
 
     fn nothing(&mut self) -> Vec<Volume> {
         self.notes.push(format!(
-            "sector 0: expected a partition table or a boot sector, found {}; look for lost volumes with `--lost`, or \
-             give a `--start-sector`",
+            "sector 0: expected a partition table or a boot sector, found {}; a volume that \
+             starts elsewhere is given with --start-sector",
             boot_sector::describe(&self.sector0)
         ));
         Vec::new()

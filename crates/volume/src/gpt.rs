@@ -124,8 +124,8 @@ pub(crate) fn find(
     }
     if backup_hint.is_some() {
         notes.push(format!(
-            "the protective MBR announces a GPT, but none can be read ({}); look for its volumes with `--lost`, or \
-             give a `--start-sector`",
+            "the protective MBR announces a GPT, but none can be read ({}); its volumes can \
+             be given with --start-sector",
             reasons.join("; ")
         ));
     }

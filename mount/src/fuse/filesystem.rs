@@ -184,7 +184,8 @@ impl Filesystem for TreeFs {
         }
         // What an older kernel does not know it does without.
         let known = wanted & config.capabilities();
-        self.skip_open = !self.direct_io && known.contains(InitFlags::FUSE_NO_OPEN_SUPPORT);
+        self.skip_open =
+            !self.direct_io && self.tree.sizes_tell_all() && known.contains(InitFlags::FUSE_NO_OPEN_SUPPORT);
         self.skip_opendir = known.contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT);
         let _ = config.add_capabilities(known);
         // Enough read-ahead in flight to keep a slow source busy.

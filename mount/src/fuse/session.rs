@@ -55,6 +55,11 @@ impl Access {
     }
 }
 
+/// True for root who was entered by sudo.
+pub(crate) fn called_by_sudo() -> bool {
+    geteuid().is_root() && sudo_caller(|name| std::env::var(name).ok()).is_some()
+}
+
 /// The user and group that called sudo.
 fn sudo_caller(variable: impl Fn(&str) -> Option<String>) -> Option<(u32, u32)> {
     let number = |name| variable(name)?.parse().ok();

@@ -15,6 +15,9 @@ const HOLE: usize = 64 << 10;
 /// Unit in which what the medium delivers is told from what it does not.
 const SECTOR: usize = 512;
 
+/// Units of compressed content are multiples of this many bytes and begin at multiples of it.
+const BLOCK: usize = 4096;
+
 /// A finished copy.
 #[derive(Debug)]
 pub(crate) struct Copied {
@@ -95,25 +98,66 @@ fn read_piece(content: &dyn Content, piece: &mut [u8], copied: &mut Copied) -> R
         Err(error) => return Err(error),
     };
     copied.problem.get_or_insert_with(|| error.to_string());
+    let mut retry = Retry { content, unreadable: &mut copied.unreadable, bad_until: 0, last: String::new() };
     let mut at = start;
-    for sector in piece.chunks_mut(SECTOR) {
-        let end = at.saturating_add(sector.len() as u64);
-        let good = match content.read_at(sector, at) {
-            Ok(read) => read.min(sector.len()),
-            Err(error) if error.kind() == ErrorKind::Damaged => 0,
-            Err(error) => return Err(error),
-        };
-        if let Some(bad) = sector.get_mut(good..).filter(|bad| !bad.is_empty()) {
-            bad.fill(0);
-            let from = at.saturating_add(good as u64);
-            match copied.unreadable.last_mut() {
-                Some(last) if last.end == from => last.end = end,
-                _ => copied.unreadable.push(from..end),
-            }
-        }
-        at = end;
+    let mut rest = &mut *piece;
+    while !rest.is_empty() {
+        // Up to the next multiple of a block, wherever the piece began.
+        let len = BLOCK.saturating_sub(usize::try_from(at % BLOCK as u64).unwrap_or(0)).min(rest.len());
+        let Some((block, after)) = rest.split_at_mut_checked(len) else { break };
+        retry.block(block, at)?;
+        at = at.saturating_add(len as u64);
+        rest = after;
     }
     Ok(piece.len())
+}
+
+/// Reading a piece in smaller parts, after it could not be read as a whole.
+struct Retry<'a> {
+    content: &'a dyn Content,
+    unreadable: &'a mut Vec<Range<u64>>,
+    /// Up to here a unit is known to be unreadable.
+    bad_until: u64,
+    /// What the last part that failed said. Every part of one compressed unit fails with the same words, because the
+    /// unit is read and decoded as a whole; elsewhere the words name the part.
+    last: String,
+}
+
+impl Retry<'_> {
+    /// Reads one block, and only where that fails its sectors.
+    fn block(&mut self, block: &mut [u8], at: u64) -> Result<(), Error> {
+        let end = at.saturating_add(block.len() as u64);
+        if end <= self.bad_until {
+            self.bad(block, at);
+            return Ok(());
+        }
+        let before = std::mem::take(&mut self.last);
+        if self.part(block, at)? {
+            return Ok(());
+        }
+        if end <= self.bad_until || self.last == before {
+            self.bad(block, at);
+            return Ok(());
+        }
+        let mut at = at;
+        let mut sectors = block.chunks_mut(SECTOR);
+        let mut failed = 0;
+        while let Some(sector) = sectors.next() {
+            let before = std::mem::take(&mut self.last);
+            let good = self.part(sector, at)?;
+            if !good {
+                self.bad(sector, at);
+                failed += 1;
+            }
+            at = at.saturating_add(sector.len() as u64);
+            // The first error may repeat what the whole block said; the second tells units from sectors.
+            if failed > 1 && !good && self.last == before {
+                let rest = sectors.into_remainder_of(&mut at);
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn write_with_holes(piece: &[u8], out: &File, offset: u64) -> io::Result<()> {

@@ -1,12 +1,12 @@
 use std::fmt::Write;
 
-use crate::{Confidence, Context, View};
+use crate::{Confidence, Context, View, names::printable};
 
 /// What a context has found, in one line.
 pub(crate) fn summary(context: &Context) -> String {
-    let name = context.name();
+    let name = printable(&context.name());
     let Some(catalogue) = context.catalogue() else {
-        return format!("volume {name}: {}", context.closed().unwrap_or("not scanned"));
+        return format!("volume {name}: {}", context.closed().map_or("not scanned", |(_, reason)| reason));
     };
     let count = catalogue.count();
     let facts = catalogue.facts();
@@ -46,7 +46,11 @@ pub(crate) fn overview(context: &Context) -> String {
         volume.number, volume.sectors, volume.sector_size, volume.start_sector, volume.role
     );
     let Some(catalogue) = context.catalogue() else {
-        let _ = writeln!(text, "\n{}", context.closed().unwrap_or("The volume has not been scanned."));
+        let _ = writeln!(
+            text,
+            "\n{}",
+            context.closed().map_or("The volume has not been scanned.", |(_, reason)| reason)
+        );
         return text;
     };
     let facts = catalogue.facts();
@@ -55,7 +59,7 @@ pub(crate) fn overview(context: &Context) -> String {
         "System:   {} {}, label \"{}\", serial {:016X}, {} clusters of {} bytes, {} records",
         facts.kind,
         facts.version,
-        facts.label,
+        printable(&facts.label),
         facts.serial,
         facts.clusters,
         facts.bytes_per_cluster,

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use crate::{RestorableFile, report};
+use crate::{RestorableFile, names::printable, report};
 
 /// Names of the columns.
 pub(super) const HEADER: &str = "STATE    CONFIDENCE          SIZE  MODIFIED                PATH\n";
@@ -18,13 +18,7 @@ pub(super) fn write(of: &RestorableFile<'_>, terminal: bool, out: &mut Vec<u8>) 
     let confidence = of.confidence.as_str();
     let _ = write!(out, "{state:<8} {confidence:<10} {size:>13}  {modified:<22}  ");
     if terminal {
-        for c in String::from_utf8_lossy(of.path).chars() {
-            if c.is_control() {
-                let _ = write!(out, "{}", c.escape_default());
-            } else {
-                let _ = write!(out, "{c}");
-            }
-        }
+        out.extend_from_slice(printable(&String::from_utf8_lossy(of.path)).as_bytes());
     } else {
         out.extend_from_slice(of.path);
     }
