@@ -140,7 +140,9 @@ pub(crate) struct ScanArgs {
 /// Copy files and whole folders out of a source without mounting it.
 ///
 /// Each PATH is a path as the mounted tree has it; `/` is all of it. It goes under its own name into DEST, which
-/// is made when it is missing. Times are kept, and hard links among the restored files stay hard links.
+/// is made when it is missing. Times are kept, and hard links among the restored files stay hard links. A name that
+/// DEST cannot have, because it is too long or taken by this restore, gets ` (record N)`; the manifest then has the
+/// path in the tree too. Under sudo everything belongs to the user who called it.
 /// What the medium cannot deliver is zeros in the copy and listed. DEST/undelfs-manifest.sha256 can be
 /// checked with `sha256sum -c`; DEST/undelfs-manifest.jsonl says of each file in which state it is.
 #[derive(Debug, Args)]
@@ -156,7 +158,7 @@ pub(crate) struct RestoreArgs {
     #[arg(value_name = "DEST")]
     pub(crate) destination: PathBuf,
 
-    /// Replace files that exist in DEST.
+    /// Replace files that exist in DEST; without it they and their named streams are left as they are.
     #[arg(long)]
     pub(crate) force: bool,
 

@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod restore;
 mod scan;
+mod sudo;
 mod times;
 mod unmounting;
 mod volumes;

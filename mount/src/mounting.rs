@@ -25,7 +25,7 @@ use crate::{
     cli::{Chatter, MountArgs, exit_code, options},
     failure::{Failure, notice},
     fuse::{self, Settings, TreeFs},
-    mountpoint, mounts, opening,
+    mountpoint, mounts, opening, sudo,
     unmounting::{Refused, unmount},
 };
 
@@ -93,7 +93,7 @@ fn serve(args: &MountArgs, chatter: Chatter, in_background: bool) -> Result<u8, 
     let mounted = Mounted::new(tree, &folder, &settings)?;
     let line = format!(
         "{found}; unmount with: {}undelfs umount {}\n",
-        if fuse::called_by_sudo() { "sudo " } else { "" },
+        if sudo::caller().is_some() { "sudo " } else { "" },
         mountpoint::quoted(&folder)
     );
     if in_background {

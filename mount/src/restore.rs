@@ -1,12 +1,15 @@
 //! `undelfs restore`: copies files and folders out of a tree.
 
 mod copy;
+mod files;
 mod listing;
 mod manifest;
+mod names;
 mod place;
 mod walk;
 
 use std::{
+    collections::HashMap,
     os::unix::ffi::OsStrExt,
     path::{Component, Path},
     sync::{Arc, atomic::AtomicBool},
@@ -24,15 +27,18 @@ use crate::{
 use walk::{Job, Tally};
 
 pub(crate) fn run(args: &RestoreArgs, chatter: Chatter) -> Result<u8, Failure> {
-    let stop = stop_on_signals()?;
     // As files the tree shows every stream, whatever its size; the walk puts them where they belong.
     let options = Options { streams_as_files: true, ..options(args.view, args.content, args.streams) };
     let tree = opening::tree(&args.source, &args.selection.selection(), &options, chatter)?;
 
+    // Until here nothing is written, and a signal ends the process as it ends any other.
+    let stop = stop_on_signals()?;
+
     let mut wanted = Vec::with_capacity(args.paths.len());
     for path in &args.paths {
-        wanted.push(find(&tree, path)?);
+        wanted.push((path.as_path(), find(&tree, path)?));
     }
+    let wanted = without_collisions(&tree, wanted)?;
     let progress = Progress::new("Restoring", Unit::Bytes, chatter);
     let mut job =
         Job::new(&tree, &args.destination, args.force, args.streams == Streams::Xattr, &progress, stop)?;
@@ -77,6 +83,8 @@ fn report(tally: &Tally, destination: &Path) {
 pub(crate) struct Wanted {
     /// The directory it stands in.
     parent: Inode,
+    /// Path of that directory in the tree, with `/` at the end unless it is empty.
+    folder: Vec<u8>,
     /// Its name there; `None` for the root of the tree.
     name: Option<Vec<u8>>,
     attributes: Attributes,
@@ -84,7 +92,8 @@ pub(crate) struct Wanted {
 
 /// Finds what `path` names in the tree. A leading `/` or `./` means nothing, `..` has no meaning.
 fn find(tree: &Tree, path: &Path) -> Result<Wanted, Failure> {
-    let mut found = Wanted { parent: Inode::ROOT, name: None, attributes: tree.attributes(Inode::ROOT)? };
+    let attributes = tree.attributes(Inode::ROOT)?;
+    let mut found = Wanted { parent: Inode::ROOT, folder: Vec::new(), name: None, attributes };
     for component in path.components() {
         let name = match component {
             Component::RootDir | Component::CurDir => continue,
@@ -99,13 +108,62 @@ fn find(tree: &Tree, path: &Path) -> Result<Wanted, Failure> {
         if found.attributes.kind != NodeKind::Directory {
             return Err(Failure::new(not_there(path)));
         }
-        let attributes = tree.lookup(parent, name).map_err(|error| match error.kind() {
+        // Windows users do not know, and need not, in which case a name was written.
+        let (name, attributes) = tree.lookup_any_case(parent, name).map_err(|error| match error.kind() {
             undelfs_source::ErrorKind::NotFound => Failure::new(not_there(path)),
             _ => Failure::from(error),
         })?;
-        found = Wanted { parent, name: Some(name.to_vec()), attributes };
+        if listing::is_generated(tree, &name, &attributes) {
+            return Err(Failure::usage(format!(
+                "{} is made by undelfs and is no part of what was on the volume; mount the source to read it",
+                path.display()
+            )));
+        }
+        let folder = match &found.name {
+            Some(above) => [found.folder.as_slice(), above, b"/"].concat(),
+            None => Vec::new(),
+        };
+        found = Wanted { parent, folder, name: Some(name), attributes };
     }
     Ok(found)
+}
+
+/// Leaves out what another path names as well, and refuses two different things that would get the same name in DEST.
+fn without_collisions(tree: &Tree, wanted: Vec<(&Path, Wanted)>) -> Result<Vec<Wanted>, Failure> {
+    let mut taken: HashMap<Vec<u8>, (Inode, &Path)> = HashMap::new();
+    let mut kept = Vec::with_capacity(wanted.len());
+    // The whole tree first: what it has at its top need not be restored once more.
+    let (whole, single): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, wanted)| wanted.name.is_none());
+    for (path, wanted) in whole.into_iter().take(1).chain(single) {
+        let names: Vec<_> = match &wanted.name {
+            Some(name) => vec![(name.clone(), wanted.attributes.inode)],
+            None => {
+                let nodes = listing::first_level(tree, &wanted)?;
+                nodes.into_iter().map(|node| (node.name, node.attributes.inode)).collect()
+            }
+        };
+        let mut repeated = false;
+        for (name, inode) in names {
+            match taken.get(&name) {
+                Some((there, _)) if *there == inode => repeated = true,
+                Some((_, other)) => {
+                    return Err(Failure::usage(format!(
+                        "{} and {} would both become {} in DEST; restore them into different folders",
+                        other.display(),
+                        path.display(),
+                        String::from_utf8_lossy(&name)
+                    )));
+                }
+                None => {
+                    taken.insert(name, (inode, path));
+                }
+            }
+        }
+        if !repeated {
+            kept.push(wanted);
+        }
+    }
+    Ok(kept)
 }
 
 fn not_there(path: &Path) -> String {

@@ -7,8 +7,8 @@ use std::{
 
 use indicatif::BinaryBytes;
 use serde_json::json;
-use undelfs_source::Source;
 use undelfs_restore::names::printable;
+use undelfs_source::Source;
 use undelfs_volume::{Disk, Table, Volume};
 
 use crate::{

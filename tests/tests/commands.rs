@@ -2,16 +2,22 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs,
-    os::unix::{ffi::OsStrExt, fs::FileExt},
-    path::Path,
-    process::Stdio,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
 };
 
 use undelfs_tests::{
     check::{self, Names},
     guard,
     manifest::Kind,
+    names,
+    ntfs3g::{self, Volume},
     program::{self, Tree, undelfs},
     recipe::{Made, Recipe},
     tools, walk,
@@ -239,4 +245,219 @@ fn the_catalogue_names_every_path_that_the_tree_shows() {
         .filter(|path| !listed.contains(*path))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// An image of a volume from which everything that `make` put there was deleted.
+fn deleted(dir: &Path, make: impl Fn(&Path)) -> PathBuf {
+    let image = dir.join("deleted.img");
+    let (size, cluster, sector) = (32 << 20, 4096, 512);
+    ntfs3g::format(&image, &ntfs3g::Format { size, cluster, sector, label: "Deleted".into() });
+    let volume = Volume::write(&image);
+    make(volume.root());
+    volume.unmount();
+    let volume = Volume::write(&image);
+    for entry in fs::read_dir(volume.root()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+    }
+    volume.unmount();
+    image
+}
+
+/// Runs `undelfs restore IMAGE` with these further arguments.
+fn restore(image: &Path, args: &[&OsStr]) -> Output {
+    program::command().arg("restore").arg(image).args(args).output().unwrap()
+}
+
+fn restored(output: &Output) {
+    assert!(output.status.success(), "{}", tools::said(output));
+}
+
+fn details(copy: &Path) -> Vec<serde_json::Value> {
+    json(&fs::read_to_string(copy.join("undelfs-manifest.jsonl")).unwrap()).collect()
+}
+
+#[test]
+fn restore_refuses_two_paths_that_would_get_one_name_and_takes_one_path_twice() {
+    let dir = guard::scratch();
+    let image = deleted(dir.path(), |root| {
+        for folder in ["A", "B"] {
+            fs::create_dir(root.join(folder)).unwrap();
+            fs::write(root.join(folder).join("x"), folder).unwrap();
+        }
+    });
+    let copy = dir.path().join("copy");
+    let into = copy.as_os_str();
+    for force in [&[][..], &["--force".as_ref()]] {
+        let output = restore(&image, &[force, &["A/x".as_ref(), "B/x".as_ref(), into]].concat());
+        program::assert_refused(&output, 2, &["A/x", "B/x"]);
+        assert!(!copy.exists());
+    }
+    restored(&restore(&image, &["A/x".as_ref(), "./A/x".as_ref(), "/".as_ref(), "B".as_ref(), into]));
+    assert_eq!(fs::read(copy.join("A/x")).unwrap(), b"A");
+    assert_eq!(fs::read(copy.join("B/x")).unwrap(), b"B");
+}
+
+#[test]
+fn restore_refuses_the_generated_folder_and_what_is_in_it() {
+    let dir = guard::scratch();
+    let image = deleted(dir.path(), |root| fs::write(root.join("x"), "x").unwrap());
+    let copy = dir.path().join("copy");
+    for path in [".undelfs", "/.undelfs/report.txt"] {
+        program::assert_refused(
+            &restore(&image, &[path.as_ref(), copy.as_os_str()]),
+            2,
+            &[".undelfs", "mount"],
+        );
+    }
+    assert!(!copy.exists());
+}
+
+#[test]
+fn without_force_the_attributes_of_a_file_that_exists_are_left_as_they_are() {
+    let dir = guard::scratch();
+    let image = deleted(dir.path(), |root| {
+        fs::write(root.join("x"), "theirs").unwrap();
+        fs::write(root.join("x:note"), "their note").unwrap();
+    });
+    let copy = dir.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    let mine = copy.join("x");
+    fs::write(&mine, "mine").unwrap();
+    let note = || {
+        let mut value = [0; 100];
+        let read = rustix::fs::lgetxattr(&mine, "user.note", &mut value[..]).ok()?;
+        Some(value[..read].to_vec())
+    };
+    for streams in ["xattr", "files"] {
+        let output =
+            restore(&image, &["--streams".as_ref(), streams.as_ref(), "/".as_ref(), copy.as_os_str()]);
+        assert_eq!(output.status.code(), Some(4), "{}", tools::said(&output));
+        assert_eq!(note(), None);
+        assert!(!copy.join("x:note").exists());
+    }
+    restored(&restore(&image, &["--force".as_ref(), "/".as_ref(), copy.as_os_str()]));
+    assert_eq!(fs::read(&mine).unwrap(), b"theirs");
+    assert_eq!(note().unwrap(), b"their note");
+}
+
+#[test]
+fn a_stream_that_is_named_like_a_verdict_of_the_program_becomes_a_file() {
+    let dir = guard::scratch();
+    let image = deleted(dir.path(), |root| {
+        fs::write(root.join("x"), "x").unwrap();
+        fs::write(root.join("x:undelfs.confidence"), "certain").unwrap();
+    });
+    let copy = dir.path().join("copy");
+    restored(&restore(&image, &["/".as_ref(), copy.as_os_str()]));
+    assert!(rustix::fs::lgetxattr(copy.join("x"), "user.undelfs.confidence", &mut [0; 100][..]).is_err());
+    assert_eq!(fs::read(copy.join("x:undelfs.confidence")).unwrap(), b"certain");
+}
+
+#[test]
+fn deleted_files_that_are_called_like_the_manifest_are_restored_beside_it() {
+    let dir = guard::scratch();
+    let own = ["undelfs-manifest.sha256", "undelfs-manifest.jsonl"];
+    let image = deleted(dir.path(), |root| {
+        for name in own {
+            fs::write(root.join(name), "an earlier rescue").unwrap();
+        }
+    });
+    let copy = dir.path().join("copy");
+    for _ in 0..2 {
+        restored(&restore(&image, &["--force".as_ref(), "/".as_ref(), copy.as_os_str()]));
+        let rows = details(&copy);
+        for name in own {
+            let row = rows.iter().find(|row| row["tree_path"] == name).unwrap();
+            let file = row["path"].as_str().unwrap();
+            assert!(file.contains(" (record "), "{row}");
+            assert_eq!(fs::read(copy.join(file)).unwrap(), b"an earlier rescue");
+        }
+        let mut check = tools::tool("sha256sum");
+        tools::succeed(check.current_dir(&copy).args(["--check", "--strict", own[0]]));
+        assert_eq!(fs::read_dir(&copy).unwrap().count(), 4);
+    }
+}
+
+#[test]
+fn even_with_force_no_restored_file_takes_the_place_of_another_one() {
+    let dir = guard::scratch();
+    let own = "undelfs-manifest.sha256";
+    let image = deleted(dir.path(), |root| {
+        fs::write(root.join(own), "reserved").unwrap();
+        let record = fs::metadata(root.join(own)).unwrap().ino();
+        fs::write(root.join(format!("undelfs-manifest (record {record}).sha256")), "marked").unwrap();
+    });
+    let copy = dir.path().join("copy");
+    restored(&restore(&image, &["--force".as_ref(), "/".as_ref(), copy.as_os_str()]));
+    let rows = details(&copy);
+    let contents: BTreeSet<_> = rows
+        .iter()
+        .map(|row| fs::read_to_string(copy.join(row["path"].as_str().unwrap())).unwrap())
+        .collect();
+    assert_eq!(contents, BTreeSet::from(["reserved".to_owned(), "marked".to_owned()]), "{rows:#?}");
+}
+
+#[test]
+fn names_that_are_too_long_are_cut_and_stand_in_full_in_the_manifest() {
+    let dir = guard::scratch();
+    let folder = "я".repeat(255);
+    let inside = format!("{folder}/x");
+    let image = deleted(dir.path(), |root| {
+        fs::create_dir(root.join(&folder)).unwrap();
+        for name in names::longest().into_iter().skip(1).chain([inside.clone()]) {
+            fs::write(root.join(&name), &name).unwrap();
+        }
+    });
+    let copy = dir.path().join("copy");
+    restored(&restore(&image, &["/".as_ref(), copy.as_os_str()]));
+    let rows = details(&copy);
+    for path in names::longest().into_iter().skip(1).chain([inside.clone()]) {
+        let row = rows.iter().find(|row| row["tree_path"] == *path);
+        let Some(row) = row else { panic!("{path} is missing in {rows:#?}") };
+        let file = row["path"].as_str().unwrap();
+        let first = file.split('/').next().unwrap();
+        assert!(first.len() <= 255 && first.contains(" (record "), "{file}");
+        assert_eq!(fs::read_to_string(copy.join(file)).unwrap(), path);
+    }
+}
+
+#[test]
+fn under_sudo_what_is_restored_belongs_to_the_caller() {
+    let dir = guard::scratch();
+    let image = deleted(dir.path(), |root| {
+        fs::create_dir(root.join("folder")).unwrap();
+        fs::write(root.join("folder/x"), "x").unwrap();
+        fs::hard_link(root.join("folder/x"), root.join("folder/y")).unwrap();
+        std::os::unix::fs::symlink("x", root.join("folder/link")).unwrap();
+    });
+    let copy = dir.path().join("new/copy");
+    let mut command = program::command();
+    command.env("SUDO_UID", "65534").env("SUDO_GID", "65533");
+    tools::succeed(command.arg("restore").arg(&image).arg("/").arg(&copy));
+    let mut paths: Vec<PathBuf> = walk::walk(&copy).into_keys().map(|path| copy.join(path)).collect();
+    assert!(paths.len() >= 5, "{paths:?}");
+    paths.extend([copy.clone(), dir.path().join("new")]);
+    for path in paths {
+        let there = fs::symlink_metadata(&path).unwrap();
+        assert_eq!((there.uid(), there.gid()), (65_534, 65_533), "{}", path.display());
+    }
+    assert_eq!(fs::symlink_metadata(dir.path()).unwrap().uid(), 0);
+}
+
+#[test]
+fn restore_finds_a_path_in_any_case_and_keeps_the_case_that_the_volume_has() {
+    let dir = guard::scratch();
+    let Made { image, manifest } = made(dir.path(), 1120);
+    let copy = dir.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    let upper =
+        |path: &std::path::Path| path.to_str().map(str::to_uppercase).filter(|upper| path != upper.as_str());
+    let file =
+        manifest.known().find(|file| file.kind == Kind::Contiguous && upper(file.path()).is_some()).unwrap();
+    let mut command = program::command();
+    command.arg("restore").arg(&image).arg("--").arg(upper(file.path()).unwrap()).arg(&copy);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", tools::said(&output));
+    assert_eq!(fs::read(copy.join(file.path().file_name().unwrap())).unwrap(), file.content().bytes());
 }

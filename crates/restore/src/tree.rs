@@ -198,14 +198,15 @@ impl Tree {
         }
     }
 
-    /// Finds a name as the file system itself would, upper and lower case taken for the same; an exact match wins.
+    /// Finds a name as the file system itself would, upper and lower case taken for the same; an exact match wins. The
+    /// result has the name as it is. Looks at every entry of the directory.
     ///
     /// # Errors
     /// As [`lookup`](Tree::lookup).
-    pub fn lookup_any_case(&self, directory: Inode, name: &[u8]) -> Result<Attributes, Error> {
+    pub fn lookup_any_case(&self, directory: Inode, name: &[u8]) -> Result<(Vec<u8>, Attributes), Error> {
         let exact = match self.lookup(directory, name) {
             Err(error) if error.kind() == ErrorKind::NotFound => error,
-            found => return found,
+            found => return found.map(|attributes| (name.to_vec(), attributes)),
         };
         let Directory::Names(mounted, catalogue, slot) = self.directory(directory)? else {
             return Err(exact);
@@ -213,7 +214,10 @@ impl Tree {
         let folded = mounted.context.fold_case(name);
         let same = |node: &&Node| mounted.context.fold_case(&catalogue.name(**node)) == folded;
         match catalogue.tree.children(slot).iter().find(same) {
-            Some(node) => self.node_attributes(mounted, catalogue, *node),
+            Some(node) => {
+                let attributes = self.node_attributes(mounted, catalogue, *node)?;
+                Ok((catalogue.name(*node).into_owned(), attributes))
+            }
             None => Err(exact),
         }
     }

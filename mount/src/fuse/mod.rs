@@ -9,4 +9,4 @@ mod filesystem;
 mod session;
 
 pub(crate) use filesystem::{PROCESS_XATTR, TreeFs};
-pub(crate) use session::{Settings, called_by_sudo, mount};
+pub(crate) use session::{Settings, mount};

@@ -7,7 +7,7 @@ use rustix::process::{getegid, geteuid};
 use undelfs_restore::Tree;
 
 use super::{attributes::Owner, filesystem::TreeFs};
-use crate::{failure::Failure, mounts, unmounting};
+use crate::{failure::Failure, mounts, sudo, unmounting};
 
 /// Read-ahead of a mount that root made, in KiB: the size of the largest request. The kernel's own 128 KiB cost a
 /// sequential reader more than a third of its rate.
@@ -49,22 +49,8 @@ impl Access {
     }
 
     fn of_this_process(allow_other: bool) -> Self {
-        let uid = geteuid();
-        let sudo = uid.is_root().then(|| sudo_caller(|name| std::env::var(name).ok())).flatten();
-        Self::new(uid.as_raw(), getegid().as_raw(), sudo, allow_other)
+        Self::new(geteuid().as_raw(), getegid().as_raw(), sudo::caller(), allow_other)
     }
-}
-
-/// True for root who was entered by sudo.
-pub(crate) fn called_by_sudo() -> bool {
-    geteuid().is_root() && sudo_caller(|name| std::env::var(name).ok()).is_some()
-}
-
-/// The user and group that called sudo.
-fn sudo_caller(variable: impl Fn(&str) -> Option<String>) -> Option<(u32, u32)> {
-    let number = |name| variable(name)?.parse().ok();
-    let caller = (number("SUDO_UID")?, number("SUDO_GID")?);
-    (caller.0 != 0).then_some(caller)
 }
 
 /// Mounts `tree` on `folder`. The mount answers once the session runs; dropping the session unmounts.
@@ -174,17 +160,6 @@ mod tests {
         assert_eq!(access.owner, Owner { uid: 1000, gid: 1001, private: true });
         assert_eq!(access.acl, SessionACL::All);
         assert!(!Access::new(0, 0, Some((1000, 1001)), true).owner.private);
-    }
-
-    #[test]
-    fn sudo_variables_count_only_when_they_name_an_ordinary_user() {
-        let caller = |uid: &str, gid: &str| {
-            sudo_caller(|name| Some(if name == "SUDO_UID" { uid } else { gid }.to_owned()))
-        };
-        assert_eq!(caller("1000", "1001"), Some((1000, 1001)));
-        assert_eq!(caller("0", "0"), None);
-        assert_eq!(caller("x", "1001"), None);
-        assert_eq!(sudo_caller(|_| None), None);
     }
 
     #[test]

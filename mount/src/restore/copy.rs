@@ -4,7 +4,7 @@ use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
 
 use sha2::{Digest, Sha256};
 use undelfs_restore::{Content, Error};
-use undelfs_source::ErrorKind;
+use undelfs_source::{ErrorKind, ReadError};
 
 /// Bytes that are read at once.
 pub(crate) const PIECE: usize = 1 << 20;
@@ -98,7 +98,7 @@ fn read_piece(content: &dyn Content, piece: &mut [u8], copied: &mut Copied) -> R
         Err(error) => return Err(error),
     };
     copied.problem.get_or_insert_with(|| error.to_string());
-    let mut retry = Retry { content, unreadable: &mut copied.unreadable, bad_until: 0, last: String::new() };
+    let mut retry = Retry { content, unreadable: &mut copied.unreadable, bad_until: 0, request: None };
     let mut at = start;
     let mut rest = &mut *piece;
     while !rest.is_empty() {
@@ -118,9 +118,9 @@ struct Retry<'a> {
     unreadable: &'a mut Vec<Range<u64>>,
     /// Up to here a unit is known to be unreadable.
     bad_until: u64,
-    /// What the last part that failed said. Every part of one compressed unit fails with the same words, because the
-    /// unit is read and decoded as a whole; elsewhere the words name the part.
-    last: String,
+    /// Where on the source the last request that failed began. All parts of one compressed unit fail with the same
+    /// request, because the unit is read as a whole; parts of other content have requests of their own.
+    request: Option<u64>,
 }
 
 impl Retry<'_> {
@@ -131,32 +131,53 @@ impl Retry<'_> {
             self.bad(block, at);
             return Ok(());
         }
-        let before = std::mem::take(&mut self.last);
-        if self.part(block, at)? {
+        let before = self.request;
+        let good = self.part(block, at)?;
+        if good == block.len() {
             return Ok(());
         }
-        if end <= self.bad_until || self.last == before {
-            self.bad(block, at);
-            return Ok(());
-        }
+        let mut same_unit = before.is_some() && self.request == before;
+        let mut before = None;
         let mut at = at;
-        let mut sectors = block.chunks_mut(SECTOR);
-        let mut failed = 0;
-        while let Some(sector) = sectors.next() {
-            let before = std::mem::take(&mut self.last);
-            let good = self.part(sector, at)?;
-            if !good {
-                self.bad(sector, at);
-                failed += 1;
+        for sector in block.chunks_mut(SECTOR) {
+            let known = same_unit || at < self.bad_until;
+            let good = if known { 0 } else { self.part(sector, at)? };
+            if let Some(bad) = sector.get_mut(good..).filter(|bad| !bad.is_empty()) {
+                self.bad(bad, at.saturating_add(good as u64));
+                same_unit |= before.is_some() && self.request == before;
+                before = self.request;
             }
             at = at.saturating_add(sector.len() as u64);
-            // The first error may repeat what the whole block said; the second tells units from sectors.
-            if failed > 1 && !good && self.last == before {
-                let rest = sectors.into_remainder_of(&mut at);
-                break;
-            }
         }
         Ok(())
+    }
+
+    /// Reads into `part` and says how many bytes came: none where they are damaged.
+    fn part(&mut self, part: &mut [u8], at: u64) -> Result<usize, Error> {
+        self.request = None;
+        match self.content.read_at(part, at) {
+            Ok(read) => Ok(read.min(part.len())),
+            Err(error) if error.kind() == ErrorKind::Damaged => {
+                match error {
+                    Error::Read(ReadError::Medium { offset, .. }) => self.request = Some(offset),
+                    Error::Read(ReadError::Decode { offset, len, .. }) if offset <= at => {
+                        self.bad_until = self.bad_until.max(offset.saturating_add(len));
+                    }
+                    _ => {}
+                }
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn bad(&mut self, part: &mut [u8], at: u64) {
+        part.fill(0);
+        let end = at.saturating_add(part.len() as u64);
+        match self.unreadable.last_mut() {
+            Some(last) if last.end == at => last.end = end,
+            _ => self.unreadable.push(at..end),
+        }
     }
 }
 
@@ -267,6 +288,51 @@ mod tests {
         assert!(copied.problem.is_some());
         for (at, byte) in content_of(&out, 200_000).into_iter().enumerate() {
             assert_eq!(byte, if BAD.contains(&(at as u64)) { 0 } else { 7 }, "byte {at}");
+        }
+    }
+
+    /// Content whose second unit of 64 KiB fails as a whole, with the error that this makes of the unit's range.
+    struct BadUnit(Bytes, fn(Range<u64>) -> ReadError, std::cell::Cell<u32>);
+
+    // `Content` is shared between threads; the tests' counter is not.
+    struct Shared(std::sync::Mutex<BadUnit>);
+
+    const UNIT: Range<u64> = 65_536..131_072;
+
+    impl Content for Shared {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {
+            let BadUnit(bytes, error, failures) = &*self.0.lock().unwrap();
+            if offset < UNIT.end && offset + buf.len() as u64 > UNIT.start {
+                failures.set(failures.get() + 1);
+                return Err(error(UNIT).into());
+            }
+            bytes.read_at(buf, offset)
+        }
+
+        fn size(&self) -> u64 {
+            self.0.lock().unwrap().0.size()
+        }
+    }
+
+    #[test]
+    fn a_unit_that_cannot_be_decoded_is_not_decoded_again_for_each_of_its_sectors() {
+        let decode = |unit: Range<u64>| ReadError::Decode {
+            offset: unit.start,
+            len: unit.end - unit.start,
+            reason: "planted".to_owned(),
+        };
+        let medium = |unit: Range<u64>| ReadError::Medium {
+            what: "disk".to_owned(),
+            offset: unit.start + 999 * 512,
+            len: 4096,
+            error: io::Error::other("planted"),
+        };
+        for (error, most) in [(decode as fn(Range<u64>) -> ReadError, 3), (medium, 20)] {
+            let content = Shared(BadUnit(Bytes(vec![7; 200_000]), error, Default::default()).into());
+            let (copied, _) = copied(&content);
+            assert_eq!(copied.unreadable, [UNIT]);
+            let failures = content.0.lock().unwrap().2.get();
+            assert!(failures <= most, "{failures}");
         }
     }
 

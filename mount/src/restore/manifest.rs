@@ -2,15 +2,20 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
+    fs::File,
     io::{self, BufRead, BufReader, BufWriter, Write},
     ops::Range,
     path::{Path, PathBuf},
 };
 
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 
+use super::place::Owner;
 use crate::failure::Failure;
 
 /// Checksums, in the format of sha256sum(1).
@@ -35,6 +40,8 @@ pub(crate) enum Restored {
 pub(crate) struct Entry<'a> {
     /// Path below DEST.
     pub(crate) path: &'a [u8],
+    /// Path in the tree; what DEST cannot have under its own name stands under another one.
+    pub(crate) tree_path: &'a [u8],
     pub(crate) size: u64,
     pub(crate) restored: Restored,
     /// Hash of what was written; `None` where nothing was.
@@ -62,13 +69,18 @@ pub(crate) struct Manifest {
 struct Part {
     place: PathBuf,
     out: BufWriter<NamedTempFile>,
-    /// Keys of the lines that an earlier restore left and this one replaces; `None` where there is no earlier one.
-    replaced: Option<HashSet<Vec<u8>>>,
+    /// What an earlier restore left, and the keys of the lines in it that this one replaces; `None` where there is no earlier one.
+    replaced: Option<(File, HashSet<Vec<u8>>)>,
 }
 
 impl Manifest {
-    pub(crate) fn new(folder: &Path) -> Result<Self, Failure> {
-        let part = |name| Part::new(folder, name).map_err(|error| Failure::io("write into", folder, &error));
+    /// The manifest of `folder`, given to `owner`.
+    ///
+    /// # Errors
+    /// When something that is no manifest has its name, or nothing can be written there.
+    pub(crate) fn new(folder: &Path, owner: Owner) -> Result<Self, Failure> {
+        let part =
+            |name| Part::new(folder, name, owner).map_err(|error| Failure::io("write into", folder, &error));
         Ok(Self { sums: part(SUMS_NAME)?, detail: part(DETAIL_NAME)? })
     }
 
@@ -89,15 +101,16 @@ impl Manifest {
 }
 
 impl Part {
-    fn new(folder: &Path, name: &str) -> io::Result<Self> {
+    fn new(folder: &Path, name: &str, owner: Owner) -> io::Result<Self> {
         let place = folder.join(name);
-        let out = super::place::temporary(folder)?;
-        let replaced = place.exists().then(HashSet::new);
+        let earlier = open_earlier(&place)?;
+        let out = super::place::temporary(folder, owner)?;
+        let replaced = earlier.map(|file| (file, HashSet::new()));
         Ok(Self { place, out: BufWriter::new(out), replaced })
     }
 
     fn line(&mut self, line: &[u8], key: impl Into<Vec<u8>>) -> io::Result<()> {
-        if let Some(replaced) = &mut self.replaced {
+        if let Some((_, replaced)) = &mut self.replaced {
             replaced.insert(key.into());
         }
         self.out.write_all(line)?;
@@ -105,8 +118,9 @@ impl Part {
     }
 
     fn finish(mut self, key: impl Fn(&[u8]) -> Option<Vec<u8>>) -> io::Result<()> {
-        if let Some(replaced) = &self.replaced {
-            for line in BufReader::new(File::open(&self.place)?).split(b'\n') {
+        let replace = self.replaced.is_some();
+        if let Some((earlier, replaced)) = self.replaced {
+            for line in BufReader::new(earlier).split(b'\n') {
                 let line = line?;
                 if !line.is_empty() && key(&line).is_none_or(|key| !replaced.contains(&key)) {
                     self.out.write_all(&line)?;
@@ -118,12 +132,23 @@ impl Part {
         if file.as_file().metadata()?.len() == 0 {
             return Ok(());
         }
-        if fs::symlink_metadata(&self.place).is_ok_and(|there| !there.is_file()) {
-            return Err(io::Error::other(format!("{} is in the way", self.place.display())));
-        }
-        file.persist(&self.place).map_err(|error| error.error)?;
-        Ok(())
+        let named = if replace { file.persist(&self.place) } else { file.persist_noclobber(&self.place) };
+        named.map(drop).map_err(|error| error.error)
     }
+}
+
+/// Opens the manifest that an earlier restore left, if there is one. A link would lead to somebody else's file, and
+/// anything but a regular file cannot be replaced by one.
+fn open_earlier(place: &Path) -> io::Result<Option<File>> {
+    let in_the_way = || io::Error::other(format!("{} is in the way and is no manifest", place.display()));
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(place, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP | Errno::NXIO) => return Err(in_the_way()),
+        Err(error) => return Err(error.into()),
+    };
+    if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(in_the_way()) }
 }
 
 /// A line of sha256sum(1): a leading backslash says that the name is escaped.
@@ -165,6 +190,9 @@ fn detail_line(entry: &Entry<'_>) -> String {
     object.insert("sha256".to_owned(), entry.sha256.as_ref().map(|sum| hex(sum)).into());
     let ranges = entry.unreadable.iter().map(|range| json!([range.start, range.end])).collect();
     object.insert("unreadable".to_owned(), Value::Array(ranges));
+    if entry.tree_path != entry.path {
+        put_path(&mut object, "tree_path", entry.tree_path);
+    }
     if let Some(file) = entry.attribute_of {
         put_path(&mut object, "attribute_of", file);
     }
@@ -202,7 +230,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{fs, process::Command};
 
     use sha2::{Digest, Sha256};
 
@@ -211,6 +239,7 @@ mod tests {
     fn entry<'a>(path: &'a [u8], content: &[u8]) -> Entry<'a> {
         Entry {
             path,
+            tree_path: path,
             size: content.len() as u64,
             restored: Restored::Full,
             sha256: Some(Sha256::digest(content).into()),
@@ -222,7 +251,7 @@ mod tests {
     }
 
     fn write(folder: &Path, entries: &[Entry<'_>]) {
-        let mut manifest = Manifest::new(folder).unwrap();
+        let mut manifest = Manifest::new(folder, Owner::of_this_process()).unwrap();
         for entry in entries {
             manifest.add(entry).unwrap();
         }
@@ -291,5 +320,38 @@ mod tests {
         write(dir.path(), &[lost]);
         assert!(!dir.path().join(SUMS_NAME).exists());
         assert!(fs::read_to_string(dir.path().join(DETAIL_NAME)).unwrap().contains("\"restored\":\"no\""));
+    }
+
+    #[test]
+    fn a_file_under_another_name_stands_with_its_path_in_the_tree() {
+        let mut entry = entry(b"short", b"1");
+        entry.tree_path = b"a/long";
+        let line: Value = serde_json::from_str(&detail_line(&entry)).unwrap();
+        assert_eq!((&line["path"], &line["tree_path"]), (&json!("short"), &json!("a/long")));
+    }
+
+    #[test]
+    fn a_link_or_folder_in_the_place_of_a_manifest_is_neither_read_nor_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        fs::write(&outside, b"mine\n").unwrap();
+        let place = dir.path().join(DETAIL_NAME);
+        std::os::unix::fs::symlink(&outside, &place).unwrap();
+        let failure = Manifest::new(dir.path(), Owner::of_this_process()).unwrap_err();
+        assert!(failure.to_string().contains(DETAIL_NAME), "{failure}");
+        fs::remove_file(&place).unwrap();
+        fs::create_dir(&place).unwrap();
+        assert!(Manifest::new(dir.path(), Owner::of_this_process()).is_err());
+        assert_eq!(fs::read(&outside).unwrap(), b"mine\n");
+    }
+
+    #[test]
+    fn a_file_that_took_the_name_of_the_manifest_meanwhile_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut manifest = Manifest::new(dir.path(), Owner::of_this_process()).unwrap();
+        manifest.add(&entry(b"a", b"1")).unwrap();
+        fs::write(dir.path().join(SUMS_NAME), b"mine").unwrap();
+        assert!(manifest.finish().is_err());
+        assert_eq!(fs::read(dir.path().join(SUMS_NAME)).unwrap(), b"mine");
     }
 }
