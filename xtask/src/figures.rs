@@ -138,7 +138,7 @@ stands beside a peer's that was measured in the same run; the ratio is ours divi
 const COMMANDS: &str = "
 ## What was run
 
-`many.img` is an NTFS volume of 150,000 files of about 1 KiB in 300 directories, every second one deleted, made by
+`many.img` is an NTFS volume of 150,000 files of about 1 KiB in 3000 directories, every second one deleted, made by
 `mkntfs` and `ntfs-3g`. `large.img` holds a deleted file of 1 GiB and four of 256 MiB. Both are in the page cache, so
 that the programs are compared and not the disk. Standard output goes to `/dev/null`.
 
