@@ -148,6 +148,10 @@ impl Loop {
 impl Drop for Loop {
     fn drop(&mut self) {
         let _ = Command::new("losetup").arg("-d").arg(&self.device).status();
+        // The kernel detaches once the last one who looks into the device has closed it.
+        let name = self.device.file_name().unwrap_or_default();
+        let backing = Path::new("/sys/block").join(name).join("loop/backing_file");
+        wait_until(Duration::from_secs(10), || !backing.exists());
     }
 }
 

@@ -275,7 +275,9 @@ fn damage(scan: &Scan, overlaps: &Overlaps, allocation: Option<&Allocation>) -> 
             add(&mut damage.in_use, allocation.count(clusters.clone()));
         }
         if !overlaps.is_empty() {
-            add(&mut damage.claimed, overlaps.count(clusters));
+            let shared = overlaps.count(clusters);
+            add(&mut damage.live, shared.live);
+            add(&mut damage.claimed, shared.deleted);
         }
     }
     overlaps.wins(|file, clusters| {

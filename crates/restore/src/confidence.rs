@@ -37,7 +37,9 @@ impl Confidence {
 pub(crate) struct Damage {
     /// Clusters that the allocation bitmap has in use now.
     pub(crate) in_use: u32,
-    /// Clusters that another file claims too, which has or had them later, as far as that can be told.
+    /// Clusters that existing files claim. Mostly the same, but for a bitmap that cannot be read or is out of date.
+    pub(crate) live: u32,
+    /// Clusters that another deleted file claims too, which had them later, as far as that can be told.
     pub(crate) claimed: u32,
 }
 
@@ -63,7 +65,7 @@ impl fmt::Display for Reason {
             Self::Directory => f.write_str("a directory has no content of its own"),
             Self::Empty => f.write_str("the file was empty"),
             Self::InRecord => f.write_str("the content is in the FILE record"),
-            Self::Free => f.write_str("no cluster is in use or was claimed by another file later"),
+            Self::Free => f.write_str("no cluster is in use or was another file's later"),
             Self::NoBitmap => f.write_str(
                 "no other file that is known claims a cluster; $Bitmap cannot be read in full to make sure",
             ),
@@ -78,7 +80,7 @@ impl fmt::Display for Reason {
                     f.write_str("; ")?;
                 }
                 if *claimed > 0 {
-                    write!(f, "{claimed} of {clusters} clusters were claimed by other files later")?;
+                    write!(f, "{claimed} of {clusters} clusters were those of files deleted later")?;
                 }
                 Ok(())
             }
@@ -88,7 +90,7 @@ impl fmt::Display for Reason {
 
 /// Judges a file.
 pub(crate) fn judge(file: &File, damage: Damage, bitmap: bool) -> (Confidence, Reason) {
-    let Damage { in_use, claimed } = damage;
+    let (in_use, claimed) = (damage.in_use.max(damage.live), damage.claimed);
     let flags = file.flags;
     let whole = !flags.intersects(FileFlags::DAMAGED | FileFlags::BEYOND_END);
     if !flags.contains(FileFlags::REMOVED) && whole {
@@ -139,7 +141,7 @@ mod tests {
     }
 
     fn damage(in_use: u32, claimed: u32) -> Damage {
-        Damage { in_use, claimed }
+        Damage { in_use, live: 0, claimed }
     }
 
     #[test]
@@ -162,7 +164,7 @@ mod tests {
         let (_, reason) = judge(&f, damage(1, 1), true);
         assert_eq!(
             reason.to_string(),
-            "1 of 2 clusters are in use by other files; 1 of 2 clusters were claimed by other files later"
+            "1 of 2 clusters are in use by other files; 1 of 2 clusters were those of files deleted later"
         );
     }
 }

@@ -17,16 +17,40 @@ use undelfs_volume::filesystem::{Claim, Owner};
 struct Segment {
     first: u64,
     end: u64,
-    /// Clusters of all segments before this one.
-    before: u64,
+    /// Shared clusters before this segment.
+    before: Shared,
+    /// A live file is among those that claim it.
+    live: bool,
     /// Index of the file whose bytes are there; `None` for a live file, or where it cannot be told.
     winner: Option<u32>,
+}
+
+/// Numbers of clusters that a deleted file shares with others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Shared {
+    /// With live files.
+    pub(crate) live: u64,
+    /// With deleted files only.
+    pub(crate) deleted: u64,
 }
 
 /// All clusters that several files claim, at least one of them deleted.
 #[derive(Debug, Default)]
 pub(crate) struct Overlaps {
     segments: Vec<Segment>,
+}
+
+impl Segment {
+    /// Shared clusters before `cluster`, which is in this segment or its end.
+    fn through(&self, cluster: u64) -> Shared {
+        let here = cluster - self.first;
+        let Shared { live, deleted } = self.before;
+        if self.live {
+            Shared { live: live + here, deleted }
+        } else {
+            Shared { live, deleted: deleted + here }
+        }
+    }
 }
 
 /// The holder of claims that stands for all live files.
@@ -62,15 +86,16 @@ impl Overlaps {
     }
 
     /// Clusters of `range` that several files claim.
-    pub(crate) fn count(&self, range: Range<u64>) -> u64 {
-        self.before(range.end) - self.before(range.start)
+    pub(crate) fn count(&self, range: Range<u64>) -> Shared {
+        let (end, start) = (self.before(range.end), self.before(range.start));
+        Shared { live: end.live - start.live, deleted: end.deleted - start.deleted }
     }
 
-    fn before(&self, cluster: u64) -> u64 {
+    fn before(&self, cluster: u64) -> Shared {
         let index = self.segments.partition_point(|segment| segment.first < cluster);
         match index.checked_sub(1).and_then(|index| self.segments.get(index)) {
-            Some(last) => last.before + (cluster.min(last.end) - last.first),
-            None => 0,
+            Some(last) => last.through(cluster.min(last.end)),
+            None => Shared::default(),
         }
     }
 
@@ -212,11 +237,12 @@ impl<'a> Sweep<'a> {
             return;
         }
         let winner = self.winner();
+        let live = self.active.contains_key(&LIVE);
         match out.last_mut() {
-            Some(last) if last.end == first && last.winner == winner => last.end = end,
+            Some(last) if last.end == first && last.winner == winner && last.live == live => last.end = end,
             last => {
-                let before = last.map_or(0, |last| last.before + (last.end - last.first));
-                out.push(Segment { first, end, before, winner });
+                let before = last.map_or_else(Shared::default, |last| last.through(last.end));
+                out.push(Segment { first, end, before, live, winner });
             }
         }
     }
@@ -273,8 +299,8 @@ mod tests {
         let overlaps = Overlaps::find(&mut [claim(0, 100, 10), claim(1, 105, 10)], &owners);
         assert_eq!(lost(&overlaps, 0), vec![105..110]);
         assert_eq!(lost(&overlaps, 1), []);
-        assert_eq!(overlaps.count(100..115), 5);
-        assert_eq!(overlaps.count(107..108), 1);
+        assert_eq!(overlaps.count(100..115), Shared { live: 0, deleted: 5 });
+        assert_eq!(overlaps.count(107..108), Shared { live: 0, deleted: 1 });
     }
 
     #[test]
@@ -282,6 +308,7 @@ mod tests {
         let owners = [owner(0, 10, 0), Owner { live: true, ..owner(u32::MAX, 1, 0) }];
         let overlaps = Overlaps::find(&mut [claim(0, 100, 10), claim(1, 102, 2)], &owners);
         assert_eq!(lost(&overlaps, 0), vec![102..104]);
+        assert_eq!(overlaps.count(100..110), Shared { live: 2, deleted: 0 });
     }
 
     #[test]
@@ -326,7 +353,7 @@ mod tests {
                 let later = |c: &u64| (file + 1..spans.len()).any(|other| has(other, *c));
                 let expected: Vec<u64> = mine.clone().filter(later).collect();
                 prop_assert_eq!(&found, &expected);
-                prop_assert_eq!(overlaps.count(mine) - wins[file], expected.len() as u64);
+                prop_assert_eq!(overlaps.count(mine).deleted - wins[file], expected.len() as u64);
             }
         }
     }
