@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Instant,
 };
 
 use lru::LruCache;
@@ -93,6 +94,13 @@ impl Context {
                     Err(error) if alone => return Err(error),
                     Err(error) => (None, Some((error.kind(), error.to_string()))),
                 };
+                tracing::info!(
+                    volume = entry.number,
+                    start_sector = entry.start_sector,
+                    sectors = entry.sectors,
+                    file_system = %entry.file_system,
+                    "opened"
+                );
                 let volume = Arc::new(entry.extent(source.clone()));
                 Ok(Self {
                     source_path: path.to_owned(),
@@ -183,6 +191,7 @@ impl Context {
             let (kind, reason) = self.closed().unwrap_or((ErrorKind::Unsupported, ""));
             return Err(Error::refused(kind, reason));
         };
+        let started = Instant::now();
         let view = self.options.view;
         let want = Want { removed: view != View::Regular, regular: view != View::Deleted };
         let scan = file_system.scan(want, watch)?;
@@ -190,7 +199,17 @@ impl Context {
         let bitmap = file_system.bitmap().filter(|_| want.removed);
         let present = self.volume.present().div_ceil(u64::from(facts.bytes_per_cluster.max(1)));
         let allocation = bitmap.map(|bitmap| Allocation::new(bitmap, facts.clusters.min(present)));
+        let read = started.elapsed();
         let catalogue = Arc::new(Catalogue::new(scan, facts, allocation, view));
+        tracing::info!(
+            volume = self.number(),
+            records = facts.records,
+            shown = catalogue.tree.shown(),
+            notes = catalogue.notes().len(),
+            ?read,
+            all = ?started.elapsed(),
+            "scanned"
+        );
         Ok(self.catalogue.get_or_init(|| catalogue).clone())
     }
 
@@ -316,7 +335,7 @@ fn select(
     if volumes.is_empty() {
         let notes = notes.join("; ");
         let reason = format!(
-            "{path} holds no partition table and no known file system ({notes}); is it a disk image? A volume that no table names is given with --start-sector"
+            "{path} holds no partition table and no known file system ({notes}); is it a disk image?"
         );
         return Err(Error::refused(ErrorKind::Unsupported, reason));
     }

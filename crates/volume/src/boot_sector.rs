@@ -150,10 +150,14 @@ fn refs(sector: &[u8]) -> Option<BootSector> {
     })
 }
 
+/// The signature alone tells BitLocker. Where the rest of the sector makes no sense the usual geometry is assumed: what
+/// counts stands in the metadata.
 fn bitlocker(sector: &[u8]) -> Option<BootSector> {
-    let bytes_per_sector = sector_size(u32::from(u16_at(sector, 11)?))?;
+    let bytes_per_sector = sector_size(u32::from(u16_at(sector, 11)?)).unwrap_or(512);
     let code = array::<1>(sector, 13)?[0];
-    let sectors_per_cluster = cluster(bytes_per_sector, ntfs_sectors_per_cluster(code)?, MAX_CLUSTER)?;
+    let sectors_per_cluster = ntfs_sectors_per_cluster(code)
+        .and_then(|sectors| cluster(bytes_per_sector, sectors, MAX_CLUSTER))
+        .unwrap_or(8);
     let total_sectors = if is_to_go(sector) {
         match u16_at(sector, 19)? {
             0 => u64::from(u32_at(sector, 32)?),
@@ -312,6 +316,9 @@ mod tests {
         assert_eq!(seen(&samples::exfat(70_000)), Some((ExFat, 4096, 32, 70_000)));
         assert_eq!(seen(&samples::refs(70_000)), Some((ReFs, 512, 128, 70_000)));
         assert_eq!(seen(&samples::bitlocker()), Some((BitLocker, 512, 8, 0)));
+        let mut damaged = samples::bitlocker();
+        damaged[11..500].fill(0);
+        assert_eq!(seen(&damaged), Some((BitLocker, 512, 8, 0)));
         assert_eq!(seen(&samples::bitlocker_to_go(200_000)), Some((BitLocker, 512, 1, 200_000)));
     }
 
