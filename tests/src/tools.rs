@@ -16,7 +16,6 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("gdisk", &["sgdisk"]),
     ("mount", &["losetup", "mount", "umount"]),
     ("ntfs-3g", &["mkntfs", "ntfs-3g", "ntfscat", "ntfscp", "ntfsinfo"]),
-    ("passwd", &["useradd"]),
     ("rsync", &["rsync"]),
     ("sleuthkit", &["fls", "icat", "istat", "mactime", "tsk_recover"]),
     ("strace", &["strace"]),

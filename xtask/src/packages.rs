@@ -17,16 +17,16 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("sgdisk", "gdisk"),
     ("strace", "strace"),
     ("tsk_recover", "sleuthkit"),
-    ("useradd", "passwd"),
 ];
 
-/// Installs what is missing with apt-get.
+/// Installs what is missing with apt-get, as root.
 pub(crate) fn install() -> Result<(), String> {
     let mut missing: Vec<&str> = PROGRAMS
         .iter()
         .filter(|(program, _)| !run::is_installed(program))
         .map(|(_, package)| *package)
         .collect();
+    missing.sort_unstable();
     missing.dedup();
     if missing.is_empty() {
         return Ok(());
@@ -35,16 +35,12 @@ pub(crate) fn install() -> Result<(), String> {
     if !run::is_installed("apt-get") {
         return Err(format!("this system has no apt-get: {by_hand}"));
     }
-    let mut install: Vec<&str> = vec!["apt-get", "install", "--yes", "--no-install-recommends"];
+    let mut install: Vec<&str> = vec!["install", "--yes", "--no-install-recommends"];
     install.extend(&missing);
-    let as_root = |args: &[&str]| match (is_root()?, args.split_first()) {
-        (true, Some((name, args))) => {
-            run::run(run::command(name, args).env("DEBIAN_FRONTEND", "noninteractive"))
-        }
-        _ => run::run(&mut run::command("sudo", args)),
-    };
-    as_root(&["apt-get", "update", "--quiet"])
-        .and_then(|()| as_root(&install))
+    let apt_get =
+        |args: &[&str]| run::run(run::command("apt-get", args).env("DEBIAN_FRONTEND", "noninteractive"));
+    apt_get(&["update", "--quiet"])
+        .and_then(|()| apt_get(&install))
         .map_err(|error| format!("{error}: {by_hand}"))
 }
 
