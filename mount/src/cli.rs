@@ -88,6 +88,9 @@ pub(crate) struct MountArgs {
     pub(crate) selection: SelectionArgs,
 
     #[command(flatten)]
+    pub(crate) keys: KeyArgs,
+
+    #[command(flatten)]
     pub(crate) view: ViewArgs,
 
     #[command(flatten)]
@@ -118,6 +121,9 @@ pub(crate) struct VolumesArgs {
     /// Form of the list.
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub(crate) format: ListFormat,
+
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
 }
 
 /// List the restorable files.
@@ -132,6 +138,9 @@ pub(crate) struct ScanArgs {
 
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
+
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
 
     #[command(flatten)]
     pub(crate) view: ViewArgs,
@@ -164,6 +173,9 @@ pub(crate) struct RestoreArgs {
 
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
+
+    #[command(flatten)]
+    pub(crate) keys: KeyArgs,
 
     #[command(flatten)]
     pub(crate) view: ViewArgs,
@@ -227,6 +239,62 @@ impl SelectionArgs {
             start_sector: self.start_sector,
             boot_sector: self.boot_sector,
         }
+    }
+}
+
+/// What unlocks encrypted volumes.
+///
+/// Each may be given several times; every volume takes what fits. A secret on the command line is moved out of the
+/// process list at once; a file or a descriptor never shows it there. Without any key a terminal is asked.
+#[derive(Clone, Default, Args)]
+#[command(next_help_heading = "Keys of encrypted volumes")]
+pub(crate) struct KeyArgs {
+    /// A BitLocker password.
+    #[arg(long, value_name = "PASSWORD")]
+    pub(crate) password: Vec<String>,
+
+    /// A file with a BitLocker password in its first line; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Vec<PathBuf>,
+
+    /// An open file descriptor from which a BitLocker password is read.
+    #[arg(long, value_name = "N")]
+    pub(crate) password_fd: Vec<u32>,
+
+    /// A BitLocker recovery password: 48 digits in 8 groups.
+    #[arg(long, value_name = "DIGITS")]
+    pub(crate) recovery_password: Vec<String>,
+
+    /// A file with a BitLocker recovery password in its first line; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recovery_password_file: Vec<PathBuf>,
+
+    /// An open file descriptor from which a BitLocker recovery password is read.
+    #[arg(long, value_name = "N")]
+    pub(crate) recovery_password_fd: Vec<u32>,
+
+    /// A BitLocker startup key file.
+    #[arg(long, value_name = "FILE.BEK")]
+    pub(crate) bek: Vec<PathBuf>,
+
+    /// A BitLocker key package, for a volume whose own metadata are destroyed; needs the recovery password too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_package: Vec<PathBuf>,
+
+    /// A file with the volume master key: 32 bytes, or 64 hexadecimal digits.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vmk: Vec<PathBuf>,
+
+    /// A file with the full volume encryption key: 16, 32 or 64 bytes or as many hexadecimal digits, or dislocker's
+    /// file of it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) fvek: Vec<PathBuf>,
+}
+
+/// Passwords stand in it.
+impl std::fmt::Debug for KeyArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyArgs").finish_non_exhaustive()
     }
 }
 

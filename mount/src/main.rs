@@ -5,6 +5,7 @@ mod demo;
 mod failure;
 mod fuse;
 mod generate;
+mod keys;
 mod mounting;
 mod mountpoint;
 mod mounts;
@@ -33,6 +34,9 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    if let Err(error) = keys::hide_secrets() {
+        notice(format!("the secrets on the command line cannot be hidden from the process list: {error}"));
+    }
     let cli = Cli::parse();
     install_panic_hook();
     install_tracing(cli.chatter);
@@ -53,7 +57,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
     match &cli.command {
         Command::Mount(args) => mounting::run(args, chatter),
         Command::Umount(args) => unmounting::run(args),
-        Command::Volumes(args) => volumes::run(args),
+        Command::Volumes(args) => volumes::run(args, chatter),
         Command::Scan(args) => scan::run(args, chatter),
         Command::Restore(args) => restore::run(args, chatter),
         Command::Demo(args) => demo::run(args, chatter),

@@ -41,7 +41,8 @@ pub(crate) fn run(args: &MountArgs, chatter: Chatter) -> Result<u8, Failure> {
     }
 }
 
-/// Starts the serving process with this process's own arguments and waits until the tree is there.
+/// Starts the serving process with this process's own arguments, and the descriptors that they may name, and waits
+/// until the tree is there.
 fn start_in_background(chatter: Chatter) -> Result<u8, Failure> {
     let failed =
         |error: io::Error| Failure::new(format!("cannot start the process that serves the mount: {error}"));
@@ -49,7 +50,6 @@ fn start_in_background(chatter: Chatter) -> Result<u8, Failure> {
         .arg0("undelfs")
         .env(STARTED_BY_MOUNT, "1")
         .args(std::env::args_os().skip(1))
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(failed)?;
@@ -83,7 +83,7 @@ fn serve(args: &MountArgs, chatter: Chatter, in_background: bool) -> Result<u8, 
     let real = fs::canonicalize(&source).unwrap_or_else(|_| source.clone());
     let folder = mountpoint::check(&args.mountpoint, &real)?;
     let options = options(args.view, args.content, args.streams);
-    let tree = opening::tree(&source, &args.selection.selection(), &options, chatter)?;
+    let tree = opening::tree(&source, &args.selection.selection(), &options, &args.keys, chatter)?;
     let found = tree.summary();
     let settings = Settings {
         source: source.to_string_lossy().into_owned(),

@@ -6,26 +6,45 @@ use undelfs_restore::{Context, Options, Selection, Tree};
 use undelfs_source::{ErrorKind, Source};
 
 use crate::{
-    cli::Chatter,
+    cli::{Chatter, KeyArgs},
     failure::{Failure, notice},
-    progress::{Progress, Unit},
+    keys,
+    progress::{Late, Progress, Unit},
 };
 
-/// Opens and locks `source` and scans the volumes that `selection` names, in disk order. Of a volume whose files
-/// cannot be shown it says why; it is not scanned.
+/// Opens and locks `source`, unlocks what is encrypted and scans the volumes that `selection` names, in disk order.
+/// Of a volume whose files cannot be shown it says why; it is not scanned.
 pub(crate) fn contexts(
     source: &Path,
     selection: &Selection,
     options: &Options,
+    keys: &KeyArgs,
     chatter: Chatter,
 ) -> Result<Vec<Context>, Failure> {
     let source = Arc::new(Source::open(source)?);
-    let contexts = Context::open_all(source, selection, options)?;
+    let given = keys::collect(keys)?;
+    let watch = Late::new("Unlocking", chatter);
+    let mut contexts = Context::open_all(source, selection, options, &given, &watch)?;
+    drop(watch);
+    if given.is_empty() {
+        keys::ask_for(&mut contexts, chatter)?;
+    }
     let several = contexts.len() > 1;
     for context in &contexts {
-        if let Some((_, reason)) = context.closed() {
-            notice(reason);
-            continue;
+        match context.closed() {
+            Some((ErrorKind::KeyNeeded, reason)) if !several => {
+                return Err(Failure::of_kind(ErrorKind::KeyNeeded, keys::with_hint(context, reason)));
+            }
+            Some((kind, reason))
+                if !several && context.encryption().is_some_and(|_| kind == ErrorKind::Damaged) =>
+            {
+                return Err(Failure::of_kind(kind, reason));
+            }
+            Some((_, reason)) => {
+                notice(keys::with_hint(context, reason));
+                continue;
+            }
+            None => {}
         }
         let what =
             if several { format!("Scanning volume {}", context.number()) } else { "Scanning".to_owned() };
@@ -48,7 +67,8 @@ pub(crate) fn tree(
     source: &Path,
     selection: &Selection,
     options: &Options,
+    keys: &KeyArgs,
     chatter: Chatter,
 ) -> Result<Tree, Failure> {
-    Ok(Tree::new(contexts(source, selection, options, chatter)?)?)
+    Ok(Tree::new(contexts(source, selection, options, keys, chatter)?)?)
 }

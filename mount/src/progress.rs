@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -58,6 +59,33 @@ impl Watch for Progress {
 
     fn advance(&self, units: u64) {
         self.0.inc(units);
+    }
+}
+
+/// A progress bar that is there only when there is work.
+pub(crate) struct Late {
+    what: &'static str,
+    chatter: Chatter,
+    bar: OnceLock<Progress>,
+}
+
+impl Late {
+    pub(crate) fn new(what: &'static str, chatter: Chatter) -> Self {
+        Self { what, chatter, bar: OnceLock::new() }
+    }
+}
+
+impl Watch for Late {
+    fn total(&self, units: u64) {
+        let bar = self.bar.get_or_init(|| Progress::new(self.what, Unit::Share, self.chatter));
+        bar.0.reset();
+        bar.total(units);
+    }
+
+    fn advance(&self, units: u64) {
+        if let Some(bar) = self.bar.get() {
+            bar.advance(units);
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! comes with the image knows every byte of it.
 
 pub mod big;
+pub mod bitlocker;
 pub mod check;
 pub mod cheese;
 pub mod content;
@@ -24,3 +25,4 @@ pub mod recipe;
 pub mod reparse;
 pub mod tools;
 pub mod walk;
+pub mod windows_made;

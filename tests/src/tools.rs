@@ -9,13 +9,17 @@ use std::{
 /// Debian packages of the programs that the tests run, beside those that every system has.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("attr", &["getfattr", "setfattr"]),
+    ("cryptsetup-bin", &["cryptsetup"]),
+    ("dislocker", &["dislocker-file", "dislocker-fuse"]),
     ("dosfstools", &["mkfs.vfat"]),
     ("e2fsprogs", &["mkfs.ext4"]),
     ("fdisk", &["sfdisk"]),
     ("fuse3", &["fusermount3"]),
     ("gdisk", &["sgdisk"]),
+    ("libbde-utils", &["bdemount"]),
     ("mount", &["losetup", "mount", "umount"]),
     ("ntfs-3g", &["mkntfs", "ntfs-3g", "ntfscat", "ntfscp", "ntfsinfo"]),
+    ("python3-pip", &["python3"]),
     ("rsync", &["rsync"]),
     ("sleuthkit", &["fls", "icat", "istat", "mactime", "tsk_recover"]),
     ("strace", &["strace"]),

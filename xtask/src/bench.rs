@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    ciphers,
     figures::{Figure, Goal, Value, median, page, rate},
     images, packages,
     peers::{self, Place},
@@ -42,7 +43,7 @@ pub(crate) fn run() -> Result<(), String> {
     let (many, large) = paths.next().zip(paths.next()).ok_or("the maker named no images")?;
     let bench = Bench { undelfs, many, large };
     let mut figures = Vec::new();
-    for measure in [Bench::scan, Bench::find, Bench::copy, Bench::stream] {
+    for measure in [Bench::scan, Bench::find, Bench::copy, Bench::stream, Bench::ciphers] {
         for figure in measure(&bench)? {
             println!("{}", figure.row());
             figures.push(figure);
@@ -193,6 +194,11 @@ impl Bench {
             goal,
         });
         Ok(figures.collect())
+    }
+
+    /// Decrypts sectors in memory, on one core.
+    fn ciphers(&self) -> Result<Vec<Figure>, String> {
+        ciphers::figures(PASSES)
     }
 
     /// Mounts with undelfs; the time until it says that the tree is there.

@@ -2,11 +2,13 @@
 
 mod bench;
 mod ci;
+mod ciphers;
 mod figures;
 mod images;
 mod packages;
 mod peers;
 mod run;
+mod samples;
 mod sweep;
 mod test;
 
@@ -19,6 +21,7 @@ Usage: cargo xtask CHORE
   ci             format, lints, documentation, licences, then the tests: what a commit must pass
   images         makes the bundled image again, images/demo.img.gz
   bench          measures against the peers and writes docs/benchmarks.md
+  samples        fetches the BitLocker volumes made by Windows that the tests read, and prints their folder
   sweep          unmounts and detaches what interrupted tests left behind
 ";
 
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         "ci" => ci::run(),
         "images" => images::run(),
         "bench" => bench::run(),
+        "samples" => samples::run(),
         "sweep" => sweep::run(),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

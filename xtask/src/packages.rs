@@ -4,6 +4,9 @@ use crate::run;
 
 /// A program and the Debian package that holds it.
 const PROGRAMS: &[(&str, &str)] = &[
+    ("bdemount", "libbde-utils"),
+    ("cryptsetup", "cryptsetup-bin"),
+    ("dislocker-file", "dislocker"),
     ("fusermount3", "fuse3"),
     ("getfattr", "attr"),
     ("losetup", "mount"),
@@ -11,12 +14,16 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mkfs.ext4", "e2fsprogs"),
     ("mkfs.vfat", "dosfstools"),
     ("mkntfs", "ntfs-3g"),
+    ("pip3", "python3-pip"),
+    ("openssl", "openssl"),
     ("rsync", "rsync"),
     ("setpriv", "util-linux"),
     ("sfdisk", "fdisk"),
     ("sgdisk", "gdisk"),
     ("strace", "strace"),
+    ("taskset", "util-linux"),
     ("tsk_recover", "sleuthkit"),
+    ("xz", "xz-utils"),
 ];
 
 /// Installs what is missing with apt-get, as root.

@@ -2,15 +2,16 @@
 
 use std::{fs, path::PathBuf};
 
-use crate::{packages, run, sweep};
+use crate::{packages, run, samples, sweep};
 
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     packages::need_root()?;
     packages::install()?;
     sweep::run()?;
+    let (variable, samples) = samples::fetch()?;
     let program = build()?;
     let mut tests = run::cargo(["test", "--workspace"]);
-    tests.args(args).env("UNDELFS_BIN", program);
+    tests.args(args).env("UNDELFS_BIN", program).env(variable, samples);
     // The tests hash and compare gigabytes; overflow checks and debug assertions stay.
     tests.env("CARGO_PROFILE_TEST_OPT_LEVEL", "1").env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
     let done = run::run(&mut tests);

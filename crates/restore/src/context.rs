@@ -2,18 +2,18 @@
 
 use std::{
     collections::BTreeSet,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
 };
 
 use lru::LruCache;
-use undelfs_ntfs::Ntfs;
+use undelfs_bitlocker::{BitLocker, Key, Origin, Remnants};
 use undelfs_source::{ErrorKind, ReadAt, Source};
 use undelfs_volume::{
-    Disk, Extent, FileSystemKind, Volume,
+    Extent, FileSystemKind, Volume,
     filesystem::{Facts, FileFlags, FileSystem, LinkTarget, Want, Watch},
-    lost_volume,
 };
 
 use crate::{
@@ -23,10 +23,11 @@ use crate::{
     catalogue::{Paths, hierarchy::Node},
     content::{Opening, StreamState},
     names,
+    opened::Opened,
+    selecting::{listed_twice, select},
+    unencrypted,
 };
 
-/// Most volumes of a source that are used. An inode number has room for more.
-const MAX_VOLUMES: usize = 1024;
 /// How many files' streams are kept at hand: what one program asks of one file comes in a burst.
 const FILES_AT_HAND: std::num::NonZeroUsize = std::num::NonZeroUsize::new(64).unwrap();
 
@@ -39,22 +40,22 @@ type Streams = Arc<[Arc<StreamState>]>;
 pub struct Context {
     source_path: PathBuf,
     entry: Volume,
-    volume: Arc<dyn ReadAt>,
-    file_system: Option<Box<dyn FileSystem>>,
+    opened: Opened,
     options: Options,
     cache: Arc<ClusterCache>,
     catalogue: OnceLock<Arc<Catalogue>>,
     at_hand: Mutex<LruCache<u32, Streams>>,
-    /// Why nothing but the volume's bytes can be shown, where that is so.
-    closed: Option<(ErrorKind, String)>,
     notes: Vec<String>,
 }
 
 impl Context {
-    /// Opens the volumes of `source` that `selection` names; all of them where it names none.
+    /// Opens the volumes of `source` that `selection` names; all of them where it names none. Encrypted ones are
+    /// unlocked where one of `keys` fits or none is needed; the others stay [`closed`](Self::closed) until
+    /// [`unlock`](Self::unlock) is called with a key that fits. `watch` follows the search for encryption metadata
+    /// and the stretching of passwords.
     ///
-    /// A volume whose file system is not known, or that is locked, is opened all the same when it is one of
-    /// several: only its bytes can be shown.
+    /// A volume whose file system is not known is opened all the same: only its bytes can be shown. So is one whose
+    /// file system cannot be read, when it is one of several.
     ///
     /// # Errors
     /// When no volume fits, or the only one that does cannot be shown.
@@ -62,9 +63,11 @@ impl Context {
         source: Arc<Source>,
         selection: &Selection,
         options: &Options,
+        keys: &[Key],
+        watch: &dyn Watch,
     ) -> Result<Vec<Self>, Error> {
         let path = source.path().to_owned();
-        Self::open_bytes(source, &path, selection, options)
+        Self::open_bytes(source, &path, selection, options, keys, watch)
     }
 
     /// As [`open_all`](Self::open_all), on any bytes; `path` is what they are called in messages.
@@ -76,8 +79,10 @@ impl Context {
         path: &Path,
         selection: &Selection,
         options: &Options,
+        keys: &[Key],
+        watch: &dyn Watch,
     ) -> Result<Vec<Self>, Error> {
-        let (entries, notes) = select(&source, selection, path)?;
+        let (entries, notes) = select(&source, selection, path, keys, watch)?;
         let cache = Arc::new(ClusterCache::new(options.cache_bytes));
         let alone = entries.len() == 1;
         let mut starts = BTreeSet::new();
@@ -85,37 +90,57 @@ impl Context {
             .into_iter()
             .map(|entry| {
                 let opened = match starts.insert(entry.start_sector) {
-                    true => open_file_system(&entry, &source, selection.boot_sector),
+                    true => Opened::new(&entry, &source, selection.boot_sector, keys, watch),
                     false => Err(listed_twice(&entry)),
                 };
-                let (file_system, closed) = match opened {
-                    Ok(Some(file_system)) => (Some(file_system), None),
-                    Ok(None) => (None, Some((ErrorKind::Unsupported, unknown(&entry)))),
+                let opened = match opened {
                     Err(error) if alone => return Err(error),
-                    Err(error) => (None, Some((error.kind(), error.to_string()))),
+                    Err(error) => Opened::refused(&entry, &source, &error),
+                    Ok(opened) => opened,
                 };
                 tracing::info!(
                     volume = entry.number,
                     start_sector = entry.start_sector,
                     sectors = entry.sectors,
                     file_system = %entry.file_system,
+                    content = %opened.kind,
                     "opened"
                 );
-                let volume = Arc::new(entry.extent(source.clone()));
                 Ok(Self {
                     source_path: path.to_owned(),
                     entry,
-                    volume,
-                    file_system,
+                    opened,
                     options: *options,
                     cache: cache.clone(),
                     catalogue: OnceLock::new(),
                     at_hand: Mutex::new(LruCache::new(FILES_AT_HAND)),
-                    closed,
                     notes: notes.clone(),
                 })
             })
             .collect()
+    }
+
+    /// Unlocks an encrypted volume with whichever of `keys` fits. It must not have been scanned; what is unlocked
+    /// already stays as it is.
+    ///
+    /// # Errors
+    /// When no key fits, or the volume is not encrypted or was scanned.
+    pub fn unlock(&mut self, keys: &[Key], watch: &dyn Watch) -> Result<(), Error> {
+        if self.catalogue.get().is_some() {
+            let reason = "keys must be given before the volume is scanned";
+            return Err(Error::refused(ErrorKind::InvalidInput, reason));
+        }
+        self.opened.unlock(&self.entry, keys, watch)
+    }
+
+    /// What protects the volume, where it is encrypted.
+    pub fn encryption(&self) -> Option<&BitLocker> {
+        self.opened.encryption.as_ref()
+    }
+
+    /// What is on the volume; inside of the encryption, as far as that is open.
+    pub fn content(&self) -> FileSystemKind {
+        self.opened.kind
     }
 
     /// Number of the volume, as `undelfs volumes` counts.
@@ -129,7 +154,7 @@ impl Context {
         let name = label.or(self.entry.name.as_deref()).filter(|name| !name.is_empty());
         match name {
             Some(name) => format!("{}-{name}", self.number()),
-            None => format!("{}-{}", self.number(), self.entry.file_system),
+            None => format!("{}-{}", self.number(), self.opened.kind),
         }
     }
 
@@ -140,19 +165,19 @@ impl Context {
 
     /// What the file system says of itself; `None` where it is not known.
     pub fn facts(&self) -> Option<&Facts> {
-        self.file_system.as_ref().map(|file_system| file_system.facts())
+        self.opened.file_system.as_ref().map(|file_system| file_system.facts())
     }
 
     /// Why nothing but the volume's bytes can be shown, where that is so.
     pub fn closed(&self) -> Option<(ErrorKind, &str)> {
-        self.closed.as_ref().map(|(kind, reason)| (*kind, reason.as_str()))
+        self.opened.closed.as_ref().map(|(kind, reason)| (*kind, reason.as_str()))
     }
 
     /// Damage that was met so far, of the disk and of the volume, one sentence each.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         let scanned = self.catalogue.get().map(|catalogue| catalogue.notes());
         let known = scanned.or_else(|| self.facts().map(|facts| facts.notes.as_slice()));
-        self.notes.iter().chain(known.unwrap_or_default()).map(String::as_str)
+        self.notes.iter().chain(&self.opened.notes).chain(known.unwrap_or_default()).map(String::as_str)
     }
 
     /// What the source is called.
@@ -165,9 +190,10 @@ impl Context {
         &self.entry
     }
 
-    /// The volume's bytes, as far as the source has them.
+    /// The volume's bytes, decrypted where it is unlocked, as far as the source has them.
     pub(crate) fn bytes(&self) -> Extent {
-        Extent::new(self.volume.clone(), 0, self.volume.present())
+        let volume = &self.opened.volume;
+        Extent::new(volume.clone(), 0, volume.present())
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -187,7 +213,7 @@ impl Context {
         if let Some(catalogue) = self.catalogue.get() {
             return Ok(catalogue.clone());
         }
-        let Some(file_system) = &self.file_system else {
+        let Some(file_system) = &self.opened.file_system else {
             let (kind, reason) = self.closed().unwrap_or((ErrorKind::Unsupported, ""));
             return Err(Error::refused(kind, reason));
         };
@@ -197,7 +223,7 @@ impl Context {
         let scan = file_system.scan(want, watch)?;
         let facts = file_system.facts();
         let bitmap = file_system.bitmap().filter(|_| want.removed);
-        let present = self.volume.present().div_ceil(u64::from(facts.bytes_per_cluster.max(1)));
+        let present = self.opened.volume.present().div_ceil(u64::from(facts.bytes_per_cluster.max(1)));
         let allocation = bitmap.map(|bitmap| Allocation::new(bitmap, facts.clusters.min(present)));
         let read = started.elapsed();
         let catalogue = Arc::new(Catalogue::new(scan, facts, allocation, view));
@@ -225,7 +251,7 @@ impl Context {
 
     fn need_file_system(&self) -> Result<&dyn FileSystem, Error> {
         let reason = "the volume has no known file system";
-        self.file_system.as_deref().ok_or_else(|| Error::refused(ErrorKind::Unsupported, reason))
+        self.opened.file_system.as_deref().ok_or_else(|| Error::refused(ErrorKind::Unsupported, reason))
     }
 
     /// The streams of the file with this index.
@@ -257,14 +283,53 @@ impl Context {
         let streams = self.streams(index)?;
         let state = streams.get(stream).ok_or_else(|| Error::not_found(b"stream"))?;
         let record = self.need_catalogue()?.file(index).map_or(0, |file| file.record);
+        let remnants = self.remnants(index, state);
         let opening = Opening {
-            volume: &self.volume,
+            volume: remnants.as_ref().unwrap_or(&self.opened.volume),
             cluster: self.need_file_system()?.facts().bytes_per_cluster,
             overwritten: self.options.overwritten,
             cache: &self.cache,
             block: BlockId { volume: self.number(), record, stream: stream as u32, unit: 0 },
         };
         opening.open(state)
+    }
+
+    /// The volume as a deleted file on an encrypted one is read: what was never encrypted is given as it stands. `None`
+    /// where the difference does not matter.
+    fn remnants(&self, index: u32, state: &StreamState) -> Option<Arc<dyn ReadAt>> {
+        let judged = self.judged(index, state)?;
+        Some(Arc::new(judged.0))
+    }
+
+    /// The same, with what the stream's begin is taken for.
+    fn judged(&self, index: u32, state: &StreamState) -> Option<(Remnants, Origin)> {
+        let unlocked = self.opened.unlocked.as_ref().filter(|unlocked| !unlocked.is_judged())?;
+        let file = self.catalogue.get()?.file(index)?;
+        if !file.flags.contains(FileFlags::REMOVED) || state.runs().is_empty() {
+            return None;
+        }
+        let cluster = self.facts()?.bytes_per_cluster;
+        let remnants = Remnants::new(unlocked.clone(), cluster);
+        let origin = unencrypted::presumed(&remnants, state.runs(), cluster);
+        Some((remnants.unclear_as(origin), origin))
+    }
+
+    /// The bytes of a stream that are read as they stand on an encrypted volume because they never were encrypted;
+    /// ascending, not touching. All of the stream is read for it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn unencrypted(&self, index: u32, state: &StreamState) -> Result<Vec<Range<u64>>, Error> {
+        let Some((remnants, _)) = self.judged(index, state) else {
+            return Ok(Vec::new());
+        };
+        let cluster = self.facts().map_or(0, |facts| facts.bytes_per_cluster);
+        Ok(unencrypted::ranges(&remnants, state, cluster)?)
+    }
+
+    /// Whether the begin of a stream never was encrypted on an encrypted volume.
+    pub(crate) fn begins_unencrypted(&self, index: u32, state: &StreamState) -> bool {
+        self.judged(index, state).is_some_and(|(_, origin)| origin == Origin::Plain)
     }
 
     /// Opens the content of the file with this index.
@@ -306,94 +371,7 @@ impl Context {
 
     /// Folds a name so that equal results mean equal names to the file system.
     pub(crate) fn fold_case(&self, name: &[u8]) -> Vec<u8> {
-        self.file_system.as_ref().map_or_else(|| name.to_vec(), |file_system| file_system.fold_case(name))
+        let file_system = &self.opened.file_system;
+        file_system.as_ref().map_or_else(|| name.to_vec(), |file_system| file_system.fold_case(name))
     }
-}
-
-/// The volumes that are asked for, and what the partition table has to say.
-fn select(
-    source: &Arc<dyn ReadAt>,
-    selection: &Selection,
-    path: &Path,
-) -> Result<(Vec<Volume>, Vec<String>), Error> {
-    let Selection { volume, start_sector, boot_sector } = *selection;
-    if start_sector.is_some() || boot_sector.is_some() {
-        // Sectors are counted as the partition table counts them, where there is one.
-        let sector_size = Disk::read(source.clone()).map_or(source.sector_size(), |disk| disk.sector_size);
-        let lost = lost_volume(source, start_sector, boot_sector, sector_size)?;
-        return Ok((vec![lost], Vec::new()));
-    }
-    let Disk { mut volumes, mut notes, .. } = Disk::read(source.clone())?;
-    if volumes.len() > MAX_VOLUMES {
-        notes.push(format!(
-            "the partition table lists {} volumes; only the first {MAX_VOLUMES} are used",
-            volumes.len()
-        ));
-        volumes.truncate(MAX_VOLUMES);
-    }
-    let path = path.display();
-    if volumes.is_empty() {
-        let notes = notes.join("; ");
-        let reason = format!(
-            "{path} holds no partition table and no known file system ({notes}); is it a disk image?"
-        );
-        return Err(Error::refused(ErrorKind::Unsupported, reason));
-    }
-    let Some(number) = volume else {
-        return Ok((volumes, notes));
-    };
-    let known: Vec<String> = volumes.iter().map(|volume| volume.number.to_string()).collect();
-    let chosen: Vec<Volume> = volumes.into_iter().filter(|volume| volume.number == number).collect();
-    if chosen.is_empty() {
-        let reason = format!("{path} has no volume {number}; it has {}", known.join(", "));
-        return Err(Error::refused(ErrorKind::InvalidInput, reason));
-    }
-    Ok((chosen, notes))
-}
-
-/// Opens the file system of a volume; `None` where nothing is known to be on it. Adding a file system adds a
-/// line here.
-fn open_file_system(
-    entry: &Volume,
-    source: &Arc<dyn ReadAt>,
-    boot_sector: Option<u64>,
-) -> Result<Option<Box<dyn FileSystem>>, Error> {
-    let volume: Arc<dyn ReadAt> = Arc::new(entry.extent(source.clone()));
-    let number = entry.number;
-    match entry.file_system {
-        FileSystemKind::Ntfs => {
-            let boot = boot_sector.and_then(|sector| {
-                let mut bytes = vec![0; undelfs_volume::boot_sector::LEN];
-                let at = sector.checked_mul(u64::from(entry.sector_size))?;
-                source.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
-            });
-            Ok(Some(Box::new(Ntfs::open(volume, boot.as_deref())?)))
-        }
-        FileSystemKind::Unknown => Ok(None),
-        FileSystemKind::BitLocker => Err(Error::refused(
-            ErrorKind::KeyNeeded,
-            format!(
-                "volume {number} is encrypted by BitLocker and needs a key; this version cannot unlock it: unlock it with `dislocker` or `cryptsetup bitlkOpen`, and mount the decrypted volume"
-            ),
-        )),
-        other => Err(Error::refused(
-            ErrorKind::Unsupported,
-            format!("volume {number} is {other}; this version recovers files from NTFS only"),
-        )),
-    }
-}
-
-fn listed_twice(entry: &Volume) -> Error {
-    let reason = format!(
-        "volume {} begins where another one does, at sector {}; --volume {} opens it",
-        entry.number, entry.start_sector, entry.number
-    );
-    Error::refused(ErrorKind::InvalidInput, reason)
-}
-
-fn unknown(entry: &Volume) -> String {
-    format!(
-        "no known file system is on volume {} ({}); only its bytes are shown, in .undelfs/volume.img",
-        entry.number, entry.role
-    )
 }

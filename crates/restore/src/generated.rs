@@ -79,7 +79,7 @@ impl Generated {
             program: concat!("undelfs ", env!("CARGO_PKG_VERSION")),
             source: context.source_path().display().to_string(),
             volume: context.number(),
-            file_system: context.volume().file_system.to_string(),
+            file_system: context.content().to_string(),
             files: context.catalogue().map_or(0, |catalogue| catalogue.tree.shown()),
             records: context.facts().map_or(0, |facts| facts.records),
             closed: context.closed().map(|(_, reason)| reason),

@@ -4,7 +4,7 @@
 //! its confidence: `cp -a` asks for each listed attribute of each file with two system calls, which for all of
 //! them would take several times as long as to copy the files.
 
-use std::{fmt::Write, ops::Range};
+use std::{fmt::Write, ops::Range, sync::Arc};
 
 use undelfs_volume::filesystem::{File, FileFlags};
 
@@ -29,6 +29,7 @@ enum Property {
     ClustersUsed,
     ClustersInUse,
     Overwritten,
+    Unencrypted,
     Record,
     Provenance,
     Created,
@@ -36,13 +37,14 @@ enum Property {
 }
 
 impl Property {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::State,
         Self::Confidence,
         Self::Reason,
         Self::ClustersUsed,
         Self::ClustersInUse,
         Self::Overwritten,
+        Self::Unencrypted,
         Self::Record,
         Self::Provenance,
         Self::Created,
@@ -57,6 +59,7 @@ impl Property {
             Self::ClustersUsed => "clusters_used",
             Self::ClustersInUse => "clusters_in_use",
             Self::Overwritten => "overwritten",
+            Self::Unencrypted => "unencrypted",
             Self::Record => "record",
             Self::Provenance => "provenance",
             Self::Created => "created",
@@ -69,6 +72,10 @@ impl Property {
         let whole = of.catalogue.judge(of.index).0 <= Confidence::Likely && !of.may_have_gone();
         match self {
             Self::Confidence | Self::Streams => true,
+            // To know all of it the file has to be read.
+            Self::Unencrypted => {
+                of.state().is_some_and(|state| of.context.begins_unencrypted(of.index, &state))
+            }
             _ => !whole,
         }
     }
@@ -83,13 +90,18 @@ impl Property {
             Self::ClustersUsed => content.then(|| of.file.clusters.to_string()),
             Self::ClustersInUse => content.then(|| of.catalogue.clusters_in_use(of.index).to_string()),
             Self::Overwritten if content && of.may_have_gone() => {
-                let streams = of.context.streams(of.index)?;
-                let state =
-                    streams.get(of.stream).filter(|state| of.stream > 0 || state.stream.name.is_empty());
-                let ranges = state.map_or(&[][..], |state| &state.overwritten);
+                let state = of.state();
+                let ranges = state.as_ref().map_or(&[][..], |state| &state.overwritten);
                 (!ranges.is_empty()).then(|| ranges_text(ranges, MAX_VALUE as usize))
             }
             Self::Overwritten => None,
+            Self::Unencrypted => match of.state().filter(|_| content) {
+                Some(state) => {
+                    let ranges = of.context.unencrypted(of.index, &state)?;
+                    (!ranges.is_empty()).then(|| ranges_text(&ranges, MAX_VALUE as usize))
+                }
+                None => None,
+            },
             Self::Record => Some(format!("{}-{}", of.file.record, of.file.generation)),
             Self::Provenance => Some(report::PROVENANCE.to_owned()),
             Self::Created => Some(report::time(of.file.created)),
@@ -112,6 +124,13 @@ impl Subject<'_> {
     fn may_have_gone(&self) -> bool {
         let split = FileFlags::DAMAGED | FileFlags::SEVERAL_RECORDS | FileFlags::BEYOND_END;
         !self.catalogue.untouched(self.index) || self.file.flags.intersects(split)
+    }
+
+    /// The stream, where it can be found.
+    fn state(&self) -> Option<Arc<StreamState>> {
+        let streams = self.context.streams(self.index).ok()?;
+        let state = streams.get(self.stream)?;
+        (self.stream > 0 || state.stream.name.is_empty()).then(|| state.clone())
     }
 
     /// Calls `each` with the named streams, where they are shown as attributes.

@@ -1,5 +1,7 @@
 use std::fmt::Write;
 
+use undelfs_bitlocker::BitLocker;
+
 use crate::{Confidence, Context, View, names::printable};
 
 /// What a context has found, in one line.
@@ -45,6 +47,10 @@ pub(crate) fn overview(context: &Context) -> String {
         "Volume:   {}, {} sectors of {} bytes from sector {} on, {}",
         volume.number, volume.sectors, volume.sector_size, volume.start_sector, volume.role
     );
+    if let Some(facts) = context.encryption().and_then(BitLocker::facts) {
+        let method = facts.method.map_or_else(String::new, |method| format!("{method}, "));
+        let _ = writeln!(text, "BitLocker: {method}{}, identifier {}", facts.conversion, facts.identifier);
+    }
     let Some(catalogue) = context.catalogue() else {
         let _ = writeln!(
             text,

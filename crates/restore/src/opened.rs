@@ -1,0 +1,170 @@
+//! What is on a volume: its encryption, and the file system in it.
+
+use std::sync::Arc;
+
+use undelfs_bitlocker::{BitLocker, Key, Remnants, Unlocked};
+use undelfs_ntfs::Ntfs;
+use undelfs_source::{ErrorKind, ReadAt};
+use undelfs_volume::{
+    FileSystemKind, Volume, boot_sector,
+    filesystem::{FileSystem, Watch},
+};
+
+use crate::{Error, selecting::search_limit};
+
+/// A volume as far as it could be opened.
+pub(crate) struct Opened {
+    /// The volume's bytes, decrypted where it is unlocked.
+    pub(crate) volume: Arc<dyn ReadAt>,
+    /// What is on it; inside of the encryption, as far as that is open.
+    pub(crate) kind: FileSystemKind,
+    pub(crate) file_system: Option<Box<dyn FileSystem>>,
+    pub(crate) encryption: Option<BitLocker>,
+    pub(crate) unlocked: Option<Arc<Unlocked>>,
+    /// Why nothing but the volume's bytes can be shown, where that is so.
+    pub(crate) closed: Option<(ErrorKind, String)>,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Opened {
+    /// Opens the volume at `entry`. That it is locked or holds nothing known is no error.
+    pub(crate) fn new(
+        entry: &Volume,
+        source: &Arc<dyn ReadAt>,
+        boot_sector: Option<u64>,
+        keys: &[Key],
+        watch: &dyn Watch,
+    ) -> Result<Self, Error> {
+        let mut opened = Self::bare(entry, source);
+        let encrypted = match entry.file_system {
+            FileSystemKind::BitLocker => true,
+            FileSystemKind::Unknown => {
+                let limit = search_limit(keys);
+                BitLocker::find(&opened.volume, limit, watch)? == Some(0)
+            }
+            _ => false,
+        };
+        if encrypted {
+            let encryption = BitLocker::open(opened.volume.clone(), watch)?;
+            opened.kind = FileSystemKind::BitLocker;
+            opened.notes.extend_from_slice(encryption.notes());
+            opened.encryption = Some(encryption);
+            if let Err(error) = opened.unlock(entry, keys, watch) {
+                opened.closed = Some((error.kind(), error.to_string()));
+            }
+            return Ok(opened);
+        }
+        let boot = boot_sector.and_then(|sector| {
+            let mut bytes = vec![0; boot_sector::LEN];
+            let at = sector.checked_mul(u64::from(entry.sector_size))?;
+            source.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
+        });
+        match file_system(entry.file_system, &opened.volume, boot.as_deref()) {
+            Some(file_system) => opened.file_system = Some(file_system?),
+            None if entry.file_system == FileSystemKind::Unknown => {
+                opened.closed = Some((ErrorKind::Unsupported, unknown(entry)));
+            }
+            None => return Err(not_supported(entry, entry.file_system, "")),
+        }
+        Ok(opened)
+    }
+
+    /// A volume of which `error` leaves nothing but the bytes.
+    pub(crate) fn refused(entry: &Volume, source: &Arc<dyn ReadAt>, error: &Error) -> Self {
+        Self { closed: Some((error.kind(), error.to_string())), ..Self::bare(entry, source) }
+    }
+
+    fn bare(entry: &Volume, source: &Arc<dyn ReadAt>) -> Self {
+        Self {
+            volume: Arc::new(entry.extent(source.clone())),
+            kind: entry.file_system,
+            file_system: None,
+            encryption: None,
+            unlocked: None,
+            closed: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Unlocks the encryption, and opens what is in it. What is inside and cannot be shown is no error: the decrypted
+    /// bytes can.
+    pub(crate) fn unlock(&mut self, entry: &Volume, keys: &[Key], watch: &dyn Watch) -> Result<(), Error> {
+        let Some(encryption) = &self.encryption else {
+            let reason = format!("volume {} is not encrypted", entry.number);
+            return Err(Error::refused(ErrorKind::InvalidInput, reason));
+        };
+        if self.unlocked.is_some() {
+            return Ok(());
+        }
+        let unlocked = encryption.unlock(keys, watch).map_err(|error| {
+            let reason = format!("volume {}: {error}", entry.number);
+            Error::refused(error.kind(), reason)
+        })?;
+        self.notes.extend_from_slice(unlocked.notes());
+        let unlocked = Arc::new(unlocked);
+        self.volume = match unlocked.is_judged() {
+            true => Arc::new(Remnants::new(unlocked.clone(), 0)),
+            false => unlocked.clone(),
+        };
+        self.unlocked = Some(unlocked);
+        self.kind = recognise(&self.volume);
+        self.closed = None;
+        match file_system(self.kind, &self.volume, None) {
+            Some(Ok(file_system)) => self.file_system = Some(file_system),
+            Some(Err(error)) => self.closed = Some((error.kind(), error.to_string())),
+            None => {
+                let only = "; only its decrypted bytes are shown, in .undelfs/volume.img";
+                let error = not_supported(entry, self.kind, only);
+                self.closed = Some((error.kind(), error.to_string()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is on a volume: by its first sector, for NTFS also by the last.
+fn recognise(volume: &dyn ReadAt) -> FileSystemKind {
+    let mut sector = [0; boot_sector::LEN];
+    volume.read_salvage(&mut sector, 0);
+    if let Some(boot) = boot_sector::recognise(&sector) {
+        return boot.kind;
+    }
+    let last = volume.size().saturating_sub(u64::from(volume.sector_size()));
+    volume.read_salvage(&mut sector, last);
+    match boot_sector::recognise(&sector) {
+        Some(boot) if boot.kind == FileSystemKind::Ntfs => FileSystemKind::Ntfs,
+        _ => FileSystemKind::Unknown,
+    }
+}
+
+/// Opens the file system of a volume; `None` where it is not known or not supported. Adding a file system adds a
+/// line here.
+fn file_system(
+    kind: FileSystemKind,
+    volume: &Arc<dyn ReadAt>,
+    boot: Option<&[u8]>,
+) -> Option<Result<Box<dyn FileSystem>, Error>> {
+    match kind {
+        FileSystemKind::Ntfs => {
+            let ntfs = Ntfs::open(volume.clone(), boot);
+            Some(ntfs.map(|ntfs| Box::new(ntfs) as Box<dyn FileSystem>).map_err(Error::from))
+        }
+        _ => None,
+    }
+}
+
+fn not_supported(entry: &Volume, kind: FileSystemKind, only: &str) -> Error {
+    let number = entry.number;
+    let reason = match kind {
+        FileSystemKind::Unknown => format!("no known file system is on volume {number}{only}"),
+        kind => format!("volume {number} is {kind}; this version recovers files from NTFS only{only}"),
+    };
+    Error::refused(ErrorKind::Unsupported, reason)
+}
+
+fn unknown(entry: &Volume) -> String {
+    format!(
+        "no known file system is on volume {} ({}); only its bytes are shown, in .undelfs/volume.img",
+        entry.number, entry.role
+    )
+}

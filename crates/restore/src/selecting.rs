@@ -1,0 +1,102 @@
+//! Which volumes of a source are opened.
+
+use std::{path::Path, sync::Arc};
+
+use undelfs_bitlocker::{BitLocker, Key};
+use undelfs_source::{ErrorKind, ReadAt};
+use undelfs_volume::{Disk, Extent, FileSystemKind, Volume, filesystem::Watch, lost_volume};
+
+use crate::{Error, Selection};
+
+/// Most volumes of a source that are used. An inode number has room for more.
+const MAX_VOLUMES: usize = 1024;
+
+/// How far an unknown volume is searched for the metadata of BitLocker when nobody has said that it is encrypted, in
+/// bytes. Windows puts the first copy 20 to 50 MiB into a volume.
+const PROBED: u64 = 64 << 20;
+
+/// How far an unknown volume is searched for the metadata of BitLocker. Who gives keys knows that it is encrypted.
+pub(crate) fn search_limit(keys: &[Key]) -> u64 {
+    if keys.is_empty() { PROBED } else { u64::MAX }
+}
+
+/// The volumes that are asked for, and what the partition table has to say.
+pub(crate) fn select(
+    source: &Arc<dyn ReadAt>,
+    selection: &Selection,
+    path: &Path,
+    keys: &[Key],
+    watch: &dyn Watch,
+) -> Result<(Vec<Volume>, Vec<String>), Error> {
+    let Selection { volume, start_sector, boot_sector } = *selection;
+    if start_sector.is_some() || boot_sector.is_some() {
+        // Sectors are counted as the partition table counts them, where there is one.
+        let sector_size = Disk::read(source.clone()).map_or(source.sector_size(), |disk| disk.sector_size);
+        let lost = lost_volume(source, start_sector, boot_sector, sector_size).or_else(|error| {
+            let start = start_sector.or(boot_sector).unwrap_or(0);
+            let at = start.saturating_mul(sector_size.into());
+            let rest = Extent::new(source.clone(), at, source.size().saturating_sub(at));
+            match BitLocker::find(&rest, search_limit(keys), watch)? {
+                Some(0) => Ok(encrypted(source, at, sector_size)),
+                _ => Err(error),
+            }
+        })?;
+        return Ok((vec![lost], Vec::new()));
+    }
+    let Disk { mut volumes, mut notes, sector_size, .. } = Disk::read(source.clone())?;
+    if volumes.len() > MAX_VOLUMES {
+        notes.push(format!(
+            "the partition table lists {} volumes; only the first {MAX_VOLUMES} are used",
+            volumes.len()
+        ));
+        volumes.truncate(MAX_VOLUMES);
+    }
+    if volumes.is_empty()
+        && let Some(at) = BitLocker::find(source, search_limit(keys), watch)?
+    {
+        notes.clear();
+        volumes.push(encrypted(source, at, sector_size));
+    }
+    let path = path.display();
+    if volumes.is_empty() {
+        let notes = notes.join("; ");
+        let reason = format!(
+            "{path} holds no partition table and no known file system ({notes}); is it a disk image?"
+        );
+        return Err(Error::refused(ErrorKind::Unsupported, reason));
+    }
+    let Some(number) = volume else {
+        return Ok((volumes, notes));
+    };
+    let known: Vec<String> = volumes.iter().map(|volume| volume.number.to_string()).collect();
+    let chosen: Vec<Volume> = volumes.into_iter().filter(|volume| volume.number == number).collect();
+    if chosen.is_empty() {
+        let reason = format!("{path} has no volume {number}; it has {}", known.join(", "));
+        return Err(Error::refused(ErrorKind::InvalidInput, reason));
+    }
+    Ok((chosen, notes))
+}
+
+/// A volume of BitLocker that begins at byte `at` and whose boot sector is destroyed. It cannot be longer than the
+/// source.
+pub(crate) fn encrypted(source: &dyn ReadAt, at: u64, sector_size: u32) -> Volume {
+    let sector = u64::from(sector_size.max(1));
+    Volume {
+        number: 1,
+        start_sector: at / sector,
+        sectors: source.size().saturating_sub(at) / sector,
+        sector_size: sector_size.max(1),
+        role: "Volume without boot sector".to_owned(),
+        name: None,
+        boot: None,
+        file_system: FileSystemKind::BitLocker,
+    }
+}
+
+pub(crate) fn listed_twice(entry: &Volume) -> Error {
+    let reason = format!(
+        "volume {} begins where another one does, at sector {}; --volume {} opens it",
+        entry.number, entry.start_sector, entry.number
+    );
+    Error::refused(ErrorKind::InvalidInput, reason)
+}

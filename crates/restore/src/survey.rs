@@ -1,0 +1,64 @@
+use std::sync::Arc;
+
+use undelfs_bitlocker::{BitLocker, Key};
+use undelfs_source::ReadAt;
+use undelfs_volume::{Disk, FileSystemKind, filesystem::Watch};
+
+use crate::{Error, opened::Opened, selecting};
+
+/// What is on a source, with what protects its volumes.
+#[derive(Debug)]
+pub struct Survey {
+    /// The partition table and the volumes.
+    pub disk: Disk,
+    /// Of each volume the encryption, where it has one.
+    pub encryption: Vec<Option<BitLocker>>,
+    /// Of each volume what is on it; inside of the encryption, where a key fits.
+    pub content: Vec<FileSystemKind>,
+}
+
+/// Looks at the partition table of `source` and at what protects its volumes. No file system is scanned.
+///
+/// # Errors
+/// When the begin of the source cannot be read, or `watch` cancelled.
+pub fn survey(source: &Arc<dyn ReadAt>, keys: &[Key], watch: &dyn Watch) -> Result<Survey, Error> {
+    let mut disk = Disk::read(source.clone())?;
+    if disk.volumes.is_empty()
+        && let Some(at) = BitLocker::find(source, selecting::search_limit(keys), watch)?
+    {
+        disk.volumes.push(selecting::encrypted(source, at, disk.sector_size));
+        disk.notes.clear();
+    }
+    let mut survey = Survey { encryption: Vec::new(), content: Vec::new(), disk };
+    for index in 0..survey.disk.volumes.len() {
+        let Some(entry) = survey.disk.volumes.get_mut(index) else { break };
+        let looked = match entry.file_system {
+            FileSystemKind::BitLocker | FileSystemKind::Unknown => {
+                Some(Opened::new(entry, source, None, keys, watch))
+            }
+            _ => None,
+        };
+        let opened = match looked {
+            Some(Ok(opened)) => Some(opened),
+            Some(Err(error)) => {
+                survey.disk.notes.push(format!("volume {}: {error}", entry.number));
+                None
+            }
+            None => None,
+        };
+        let content = opened.as_ref().map_or(entry.file_system, |opened| opened.kind);
+        let encryption = opened.and_then(|mut opened| {
+            survey
+                .disk
+                .notes
+                .extend(opened.notes.drain(..).map(|note| format!("volume {}: {note}", entry.number)));
+            opened.encryption
+        });
+        if encryption.is_some() {
+            entry.file_system = FileSystemKind::BitLocker;
+        }
+        survey.encryption.push(encryption);
+        survey.content.push(content);
+    }
+    Ok(survey)
+}
