@@ -14,7 +14,6 @@ use undelfs_restore::{
     Context,
     bitlocker::{BitLocker, Key, ProtectorKind, RecoveryPassword, Secret, StartupKey},
 };
-use undelfs_source::ErrorKind;
 
 use crate::{
     cli::{Chatter, KeyArgs},
@@ -185,8 +184,7 @@ pub(crate) fn ask_for(contexts: &mut [Context], chatter: Chatter) -> Result<(), 
         let asked = |kind| matches!(kind, ProtectorKind::Password | ProtectorKind::RecoveryPassword);
         let facts = context.encryption().and_then(BitLocker::facts);
         let wanted = facts.is_some_and(|facts| facts.protectors.iter().any(|one| asked(one.kind)));
-        let locked = matches!(context.closed(), Some((ErrorKind::KeyNeeded, _)));
-        if !(wanted && locked) {
+        if !(wanted && context.is_locked()) {
             continue;
         }
         keep_out_of_dumps();
@@ -215,8 +213,7 @@ pub(crate) fn ask_for(contexts: &mut [Context], chatter: Chatter) -> Result<(), 
 
 /// `reason`, and with which options a key for the locked volume is given.
 pub(crate) fn with_hint(context: &Context, reason: &str) -> String {
-    let locked = matches!(context.closed(), Some((ErrorKind::KeyNeeded, _)));
-    let Some(facts) = context.encryption().and_then(BitLocker::facts).filter(|_| locked) else {
+    let Some(facts) = context.encryption().and_then(BitLocker::facts).filter(|_| context.is_locked()) else {
         return reason.to_owned();
     };
     let has = |kind| facts.protectors.iter().any(|protector| protector.kind == kind);

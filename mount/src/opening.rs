@@ -12,8 +12,11 @@ use crate::{
     progress::{Late, Progress, Unit},
 };
 
+/// How many sentences about damage are printed of a volume that shows nothing; the report has all.
+const NOTES: usize = 3;
+
 /// Opens and locks `source`, unlocks what is encrypted and scans the volumes that `selection` names, in disk order.
-/// Of a volume whose files cannot be shown it says why; it is not scanned.
+/// A volume whose files cannot be shown is not scanned; it is said why where it is one of several.
 pub(crate) fn contexts(
     source: &Path,
     selection: &Selection,
@@ -32,14 +35,10 @@ pub(crate) fn contexts(
     let several = contexts.len() > 1;
     for context in &contexts {
         match context.closed() {
-            Some((ErrorKind::KeyNeeded, reason)) if !several => {
-                return Err(Failure::of_kind(ErrorKind::KeyNeeded, keys::with_hint(context, reason)));
+            Some((kind, reason)) if !several && context.is_locked() => {
+                return Err(Failure::of_kind(kind, keys::with_hint(context, reason)));
             }
-            Some((kind, reason))
-                if !several && context.encryption().is_some_and(|_| kind == ErrorKind::Damaged) =>
-            {
-                return Err(Failure::of_kind(kind, reason));
-            }
+            Some(_) if !several => continue,
             Some((_, reason)) => {
                 notice(keys::with_hint(context, reason));
                 continue;
@@ -48,7 +47,11 @@ pub(crate) fn contexts(
         }
         let what =
             if several { format!("Scanning volume {}", context.number()) } else { "Scanning".to_owned() };
-        context.scan(&Progress::new(&what, Unit::Share, chatter))?;
+        let catalogue = context.scan(&Progress::new(&what, Unit::Share, chatter))?;
+        if catalogue.is_empty() && !chatter.quiet {
+            // Nothing to show may mean that nothing is there, or that it cannot be read.
+            context.notes().take(NOTES).for_each(notice);
+        }
     }
     Ok(contexts)
 }
@@ -57,6 +60,9 @@ pub(crate) fn contexts(
 pub(crate) fn need_files(contexts: &[Context]) -> Result<(), Failure> {
     let closed: Option<Vec<_>> = contexts.iter().map(Context::closed).collect();
     let Some(closed) = closed else { return Ok(()) };
+    if let [(kind, reason)] = closed[..] {
+        return Err(Failure::of_kind(kind, reason));
+    }
     let worst = closed.iter().find(|(kind, _)| *kind == ErrorKind::KeyNeeded).or(closed.first());
     let kind = worst.map_or(ErrorKind::Unsupported, |(kind, _)| *kind);
     Err(Failure::of_kind(kind, "no volume has files that can be listed"))
@@ -70,5 +76,11 @@ pub(crate) fn tree(
     keys: &KeyArgs,
     chatter: Chatter,
 ) -> Result<Tree, Failure> {
-    Ok(Tree::new(contexts(source, selection, options, keys, chatter)?)?)
+    let contexts = contexts(source, selection, options, keys, chatter)?;
+    if let [context] = &contexts[..]
+        && let Some((_, reason)) = context.closed()
+    {
+        notice(reason);
+    }
+    Ok(Tree::new(contexts)?)
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: undelfs beside its peers, each pair in the same run.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    ciphers,
+    bitlocker, ciphers,
     figures::{Figure, Goal, Value, median, page, rate},
     images, packages,
     peers::{self, Place},
@@ -25,7 +26,19 @@ const BUILD: &str = "images/build";
 /// Deleted files on the image with many files, and as many live ones.
 const HALF: usize = 75_000;
 
-const GIB: u64 = 1 << 30;
+pub(crate) const GIB: u64 = 1 << 30;
+
+/// What can be measured by itself, and how.
+type Part = (&'static str, fn(&Bench) -> Result<Vec<Figure>, String>);
+
+const PARTS: [Part; 6] = [
+    ("scan", Bench::scan),
+    ("find", Bench::find),
+    ("copy", Bench::copy),
+    ("stream", Bench::stream),
+    ("bitlocker", Bench::bitlocker),
+    ("ciphers", Bench::ciphers),
+];
 
 struct Bench {
     undelfs: PathBuf,
@@ -33,7 +46,12 @@ struct Bench {
     large: PathBuf,
 }
 
-pub(crate) fn run() -> Result<(), String> {
+/// Measures the `wanted` parts, or all and then writes the page.
+pub(crate) fn run(wanted: &[String]) -> Result<(), String> {
+    if let Some(unknown) = wanted.iter().find(|name| !PARTS.iter().any(|part| part.0 == **name)) {
+        let names = PARTS.map(|part| part.0).join(", ");
+        return Err(format!("the benchmark has no part {unknown:?}, but {names}"));
+    }
     packages::need_root()?;
     packages::install()?;
     let undelfs = test::build()?;
@@ -43,16 +61,22 @@ pub(crate) fn run() -> Result<(), String> {
     let (many, large) = paths.next().zip(paths.next()).ok_or("the maker named no images")?;
     let bench = Bench { undelfs, many, large };
     let mut figures = Vec::new();
-    for measure in [Bench::scan, Bench::find, Bench::copy, Bench::stream, Bench::ciphers] {
+    for (_, measure) in
+        PARTS.iter().filter(|part| wanted.is_empty() || wanted.iter().any(|name| name == part.0))
+    {
         for figure in measure(&bench)? {
             println!("{}", figure.row());
             figures.push(figure);
         }
     }
+    let judged: Vec<bool> = figures.iter().filter_map(Figure::is_reached).collect();
+    println!("{} of {} goals reached", judged.iter().filter(|reached| **reached).count(), judged.len());
+    if !wanted.is_empty() {
+        return Ok(());
+    }
     let path = "docs/benchmarks.md";
     fs::write(path, page(&figures, PASSES)?).map_err(|error| format!("{path}: {error}"))?;
-    let missed = figures.iter().filter(|figure| !figure.is_reached()).count();
-    println!("{} of {} goals reached; {path} is written", figures.len() - missed, figures.len());
+    println!("{path} is written");
     Ok(())
 }
 
@@ -196,6 +220,11 @@ impl Bench {
         Ok(figures.collect())
     }
 
+    /// Reads a large file out of an encrypted volume.
+    fn bitlocker(&self) -> Result<Vec<Figure>, String> {
+        bitlocker::figures(&self.undelfs, &self.large, PASSES)
+    }
+
     /// Decrypts sectors in memory, on one core.
     fn ciphers(&self) -> Result<Vec<Figure>, String> {
         ciphers::figures(PASSES)
@@ -208,19 +237,34 @@ impl Bench {
 }
 
 /// Reads all of `paths` at once with `dd`; the time until the last is done.
-fn read(paths: &[PathBuf]) -> Result<Duration, String> {
+pub(crate) fn read(paths: &[PathBuf]) -> Result<Duration, String> {
+    time_all(paths.iter().map(|path| dd(path)).collect())
+}
+
+/// Reads `len` bytes from byte `start` of a file on with `dd`.
+pub(crate) fn read_part(path: &Path, start: u64, len: u64) -> Result<Duration, String> {
+    let mut dd = dd(path);
+    dd.arg("iflag=skip_bytes,count_bytes").arg(format!("skip={start}")).arg(format!("count={len}"));
+    time_all(vec![dd])
+}
+
+fn dd(path: &Path) -> Command {
+    let mut from = OsString::from("if=");
+    from.push(path);
+    let mut dd = Command::new("dd");
+    dd.args(["bs=1M", "of=/dev/null"]).arg(from).stderr(Stdio::null());
+    dd
+}
+
+/// Runs all `readers` at once; the time until the last is done.
+fn time_all(mut readers: Vec<Command>) -> Result<Duration, String> {
     let start = Instant::now();
-    let readers: Vec<_> = paths
-        .iter()
-        .map(|path| {
-            let mut from = std::ffi::OsString::from("if=");
-            from.push(path);
-            let mut dd = Command::new("dd");
-            dd.args(["bs=1M", "of=/dev/null"]).arg(from).stderr(Stdio::null()).spawn()
-        })
+    let running: Vec<_> = readers
+        .iter_mut()
+        .map(Command::spawn)
         .collect::<io::Result<_>>()
         .map_err(|error| format!("dd: {error}"))?;
-    for mut reader in readers {
+    for mut reader in running {
         let status = reader.wait().map_err(|error| format!("dd: {error}"))?;
         if !status.success() {
             return Err(format!("dd ended with {status}"));
@@ -230,7 +274,7 @@ fn read(paths: &[PathBuf]) -> Result<Duration, String> {
 }
 
 /// Brings a file into the page cache.
-fn warm(path: &Path) -> Result<(), String> {
+pub(crate) fn warm(path: &Path) -> Result<(), String> {
     File::open(path)
         .and_then(|mut file| io::copy(&mut file, &mut io::sink()))
         .map(drop)

@@ -26,6 +26,8 @@ pub(crate) enum Value {
     Time(Duration),
     /// A rate in MiB/s: more is better.
     Rate(f64),
+    /// A number of reads per second: more is better.
+    PerSecond(f64),
     /// An amount of memory in MiB: less is better.
     Memory(f64),
 }
@@ -37,13 +39,15 @@ pub(crate) enum Goal {
     AtMost(f64),
     /// At least this.
     AtLeast(f64),
+    /// The ratio is shown, and nothing is asked of it.
+    None,
 }
 
 impl Value {
     fn number(self) -> f64 {
         match self {
             Self::Time(time) => time.as_secs_f64(),
-            Self::Rate(number) | Self::Memory(number) => number,
+            Self::Rate(number) | Self::PerSecond(number) | Self::Memory(number) => number,
         }
     }
 
@@ -52,6 +56,7 @@ impl Value {
             Self::Time(time) if time < Duration::from_secs(10) => format!("{:.3} s", time.as_secs_f64()),
             Self::Time(time) => format!("{:.1} s", time.as_secs_f64()),
             Self::Rate(rate) => format!("{rate:.0} MiB/s"),
+            Self::PerSecond(reads) => format!("{reads:.0}/s"),
             Self::Memory(size) => format!("{size:.1} MiB"),
         }
     }
@@ -63,11 +68,12 @@ impl Figure {
         self.ours.number() / self.theirs.number()
     }
 
-    /// Whether the goal is reached.
-    pub(crate) fn is_reached(&self) -> bool {
+    /// Whether the goal is reached; `None` where there is none.
+    pub(crate) fn is_reached(&self) -> Option<bool> {
         match self.goal {
-            Goal::AtMost(bound) => self.ratio() <= bound,
-            Goal::AtLeast(bound) => self.ratio() >= bound,
+            Goal::AtMost(bound) => Some(self.ratio() <= bound),
+            Goal::AtLeast(bound) => Some(self.ratio() >= bound),
+            Goal::None => None,
         }
     }
 
@@ -76,8 +82,13 @@ impl Figure {
         let goal = match self.goal {
             Goal::AtMost(bound) => format!("≤ {bound}"),
             Goal::AtLeast(bound) => format!("≥ {bound}"),
+            Goal::None => "none".to_owned(),
         };
-        let mark = if self.is_reached() { "yes" } else { "no" };
+        let mark = match self.is_reached() {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "–",
+        };
         let (ours, theirs) = (self.ours.text(), self.theirs.text());
         format!(
             "| {} | {ours} | {} | {theirs} | {:.4} | {goal} | {mark} |",
@@ -139,7 +150,7 @@ const COMMANDS: &str = "
 ## What was run
 
 `many.img` is an NTFS volume of 150,000 files of about 1 KiB in 3000 directories, every second one deleted, made by
-`mkntfs` and `ntfs-3g`. `large.img` holds a deleted file of 1 GiB and four of 256 MiB. Both are in the page cache, so
+`mkntfs` and `ntfs-3g`. `large.img` holds a deleted file of 1 GiB and four of 256 MiB. All are in the page cache, so
 that the programs are compared and not the disk. Standard output goes to `/dev/null`.
 
 | Measurement | undelfs | Peer |
@@ -152,6 +163,8 @@ that the programs are compared and not the disk. Standard output goes to `/dev/n
 | large file | `dd bs=1M if=DIR/large.bin of=/dev/null`, freshly mounted | the same from `memfs`, a file system of the same FUSE library that returns bytes it has in memory, with the read-ahead that undelfs has |
 | four readers | four `dd` at once, 256 MiB each | the same |
 | second read | the same `dd` again on the same mount | the first one |
+| large file in BitLocker | `undelfs mount --password`, then `dd bs=1M if=DIR/large.bin of=/dev/null`; the volume is `large.img` encrypted with XTS-AES 128, sectors of 512 bytes | the same with `large.img` itself; `dd bs=1M` of the same GiB of the volume's file in a mount of `dislocker-fuse`; each freshly mounted |
+| random reads in BitLocker | `random_reads`, an example of the tests: 8 threads read 100,000 parts of 4 KiB of `large.bin`, none twice, freshly mounted | the same with `large.img` itself |
 | a cipher, sectors of SIZE bytes | `cipher_speed`, an example of the crate `undelfs-bitlocker`: 1 MiB in one call, on one core, each sector with its own tweak or IV | `openssl speed -seconds 1 -bytes SIZE -decrypt -evp NAME` on the same core: one block of SIZE bytes again and again, with one IV; bound with the diffuser, which OpenSSL has not: 1.5 GB/s |
 ";
 
@@ -168,9 +181,11 @@ mod tests {
             theirs: Value::Time(Duration::from_millis(theirs)),
             goal,
         };
-        assert!(figure(100, 400, Goal::AtMost(0.25)).is_reached());
-        assert!(!figure(101, 400, Goal::AtMost(0.25)).is_reached());
-        assert!(!figure(84, 100, Goal::AtLeast(0.85)).is_reached());
+        assert_eq!(figure(100, 400, Goal::AtMost(0.25)).is_reached(), Some(true));
+        assert_eq!(figure(101, 400, Goal::AtMost(0.25)).is_reached(), Some(false));
+        assert_eq!(figure(84, 100, Goal::AtLeast(0.85)).is_reached(), Some(false));
+        assert_eq!(figure(84, 100, Goal::None).is_reached(), None);
+        assert!(figure(100, 400, Goal::None).row().ends_with("| 0.2500 | none | – |"));
         assert!(figure(100, 400, Goal::AtMost(0.25)).row().contains("| 0.2500 | ≤ 0.25 | yes |"));
     }
 

@@ -1,6 +1,7 @@
 //! The workspace's chores, run as `cargo xtask CHORE`.
 
 mod bench;
+mod bitlocker;
 mod ci;
 mod ciphers;
 mod figures;
@@ -20,7 +21,7 @@ Usage: cargo xtask CHORE
   test [ARGS]    installs what the tests need, builds the program, runs every test; ARGS go to `cargo test`
   ci             format, lints, documentation, licences, then the tests: what a commit must pass
   images         makes the bundled image again, images/demo.img.gz
-  bench          measures against the peers and writes docs/benchmarks.md
+  bench [PARTS]  measures against the peers and writes docs/benchmarks.md; with PARTS only those, and writes nothing
   samples        fetches the BitLocker volumes made by Windows that the tests read, and prints their folder
   sweep          unmounts and detaches what interrupted tests left behind
 ";
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "ci" => ci::run(),
         "images" => images::run(),
-        "bench" => bench::run(),
+        "bench" => bench::run(rest),
         "samples" => samples::run(),
         "sweep" => sweep::run(),
         "help" | "-h" | "--help" => {

@@ -69,6 +69,20 @@ impl Place {
         Ok(place)
     }
 
+    /// A mount of the BitLocker volume `image` by dislocker.
+    pub(crate) fn dislocker(image: &Path, password: &str) -> Result<Self, String> {
+        let place = Self::new()?;
+        let mut dislocker = Command::new("dislocker-fuse");
+        dislocker.arg("-r").arg("-V").arg(image).arg(format!("-u{password}")).arg("--").arg(&place.dir);
+        run::timed(&mut dislocker)?;
+        Ok(place)
+    }
+
+    /// The volume in a mount by dislocker.
+    pub(crate) fn decrypted(&self) -> PathBuf {
+        self.dir.join("dislocker-file")
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }

@@ -207,15 +207,15 @@ impl BitLocker {
             Some(error) => error.to_string(),
             None => "none was found anywhere on it".to_owned(),
         };
-        let (kind, advice) = match ring.failures.as_slice() {
-            [] => (ErrorKind::Damaged, String::new()),
-            failures => (ErrorKind::KeyNeeded, format!("{}; ", failures.join("; "))),
+        let advice = match ring.failures.as_slice() {
+            [] => String::new(),
+            failures => format!("{}; ", failures.join("; ")),
         };
         let reason = format!(
-            "no BitLocker metadata block of the volume is sound ({why}); {advice}\
-             the volume opens with a key package and its recovery password, or with the full volume encryption key"
+            "the volume is encrypted by BitLocker, and none of its metadata blocks is sound ({why}); {advice}\
+             it opens with a key package and its recovery password, or with the full volume encryption key"
         );
-        Err(Error::Refused { kind, reason })
+        Err(Error::Refused { kind: ErrorKind::KeyNeeded, reason })
     }
 
     fn unlocked(&self, block: &Information, cipher: Option<SectorCipher>) -> Unlocked {

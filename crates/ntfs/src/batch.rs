@@ -143,6 +143,8 @@ pub(crate) struct Batch {
     pub(crate) lists: Vec<List>,
     pub(crate) notes: Vec<String>,
     pub(crate) more_notes: u64,
+    /// Records in whose place something else stands.
+    pub(crate) foreign: u64,
 }
 
 /// What is known of a record while its attributes are read.

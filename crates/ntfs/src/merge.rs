@@ -30,6 +30,12 @@ pub(crate) fn merge(batches: Vec<Batch>, cluster: u64) -> Result<(Scan, Extensio
     }
     all.check_lists(&owned);
     all.emit_links(&owned);
+    if all.foreign > 0 {
+        all.scan.notes.push(format!(
+            "in the place of {} FILE records of `$MFT` stands something else; the files that they described are missing",
+            all.foreign
+        ));
+    }
     if all.more_notes > 0 {
         all.scan.notes.push(format!("{} more damaged records", all.more_notes));
     }
@@ -53,6 +59,7 @@ struct Parts {
     extension_owners: Vec<u32>,
     lists: Vec<List>,
     more_notes: u64,
+    foreign: u64,
 }
 
 fn count(len: usize) -> Result<u32, Error> {
@@ -106,6 +113,7 @@ impl Parts {
         let left_out = batch.notes.len().saturating_sub(room) as u64;
         scan.notes.extend(batch.notes.into_iter().take(room));
         self.more_notes = self.more_notes.saturating_add(batch.more_notes).saturating_add(left_out);
+        self.foreign = self.foreign.saturating_add(batch.foreign);
         Ok(())
     }
 

@@ -98,6 +98,7 @@ fn read_piece(reader: &Reader<'_>, mft: &Mft, buf: &mut Vec<u8>, records: Range<
     }
     for (number, bytes) in records.zip(buf.chunks_exact_mut(size)) {
         let started = bytes.starts_with(b"FILE") || bytes.starts_with(b"BAAD");
+        let foreign = !started && bytes.iter().any(|byte| *byte != 0);
         match Record::parse(bytes) {
             Some(record) => batch.add(reader, number, &record),
             None if started => batch.note(|| {
@@ -105,6 +106,7 @@ fn read_piece(reader: &Reader<'_>, mft: &Mft, buf: &mut Vec<u8>, records: Range<
                     "FILE record {number} of `$MFT` is torn or damaged; the file that it described is missing"
                 )
             }),
+            None if foreign => batch.foreign = batch.foreign.saturating_add(1),
             None => {}
         }
     }

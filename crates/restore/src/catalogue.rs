@@ -100,6 +100,11 @@ impl Catalogue {
         &self.notes
     }
 
+    /// True where nothing is shown.
+    pub fn is_empty(&self) -> bool {
+        self.tree.shown() == 0
+    }
+
     /// Which files are listed.
     pub fn view(&self) -> View {
         self.view

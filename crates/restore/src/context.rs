@@ -45,6 +45,8 @@ pub struct Context {
     cache: Arc<ClusterCache>,
     catalogue: OnceLock<Arc<Catalogue>>,
     at_hand: Mutex<LruCache<u32, Streams>>,
+    /// Which deleted files on an encrypted volume were encrypted, of some of them.
+    samples: OnceLock<unencrypted::Samples>,
     notes: Vec<String>,
 }
 
@@ -90,7 +92,7 @@ impl Context {
             .into_iter()
             .map(|entry| {
                 let opened = match starts.insert(entry.start_sector) {
-                    true => Opened::new(&entry, &source, selection.boot_sector, keys, watch),
+                    true => Opened::new(&entry, &source, selection.boot_sector, alone, keys, watch),
                     false => Err(listed_twice(&entry)),
                 };
                 let opened = match opened {
@@ -114,6 +116,7 @@ impl Context {
                     cache: cache.clone(),
                     catalogue: OnceLock::new(),
                     at_hand: Mutex::new(LruCache::new(FILES_AT_HAND)),
+                    samples: OnceLock::new(),
                     notes: notes.clone(),
                 })
             })
@@ -136,6 +139,11 @@ impl Context {
     /// What protects the volume, where it is encrypted.
     pub fn encryption(&self) -> Option<&BitLocker> {
         self.opened.encryption.as_ref()
+    }
+
+    /// True where the volume is encrypted and no key was given that fits.
+    pub fn is_locked(&self) -> bool {
+        self.opened.encryption.is_some() && self.opened.unlocked.is_none()
     }
 
     /// What is on the volume; inside of the encryption, as far as that is open.
@@ -297,39 +305,52 @@ impl Context {
     /// The volume as a deleted file on an encrypted one is read: what was never encrypted is given as it stands. `None`
     /// where the difference does not matter.
     fn remnants(&self, index: u32, state: &StreamState) -> Option<Arc<dyn ReadAt>> {
-        let judged = self.judged(index, state)?;
-        Some(Arc::new(judged.0))
+        let (remnants, _) = self.judged(index, state)?;
+        Some(Arc::new(remnants))
     }
 
-    /// The same, with what the stream's begin is taken for.
+    /// The same, with what the stream's own clusters show.
     fn judged(&self, index: u32, state: &StreamState) -> Option<(Remnants, Origin)> {
         let unlocked = self.opened.unlocked.as_ref().filter(|unlocked| !unlocked.is_judged())?;
-        let file = self.catalogue.get()?.file(index)?;
+        let catalogue = self.catalogue.get()?;
+        let file = catalogue.file(index)?;
         if !file.flags.contains(FileFlags::REMOVED) || state.runs().is_empty() {
             return None;
         }
         let cluster = self.facts()?.bytes_per_cluster;
         let remnants = Remnants::new(unlocked.clone(), cluster);
-        let origin = unencrypted::presumed(&remnants, state.runs(), cluster);
-        Some((remnants.unclear_as(origin), origin))
+        let own = unencrypted::presumed(&remnants, state.runs(), cluster);
+        let presumed = match own {
+            Origin::Unclear => {
+                let sample = || unencrypted::samples(self, catalogue, &remnants, cluster);
+                unencrypted::nearest(self.samples.get_or_init(sample), state.runs())
+            }
+            shown => shown,
+        };
+        Some((remnants.unclear_as(presumed), own))
     }
 
     /// The bytes of a stream that are read as they stand on an encrypted volume because they never were encrypted;
-    /// ascending, not touching. All of the stream is read for it.
+    /// ascending, not touching. All of the stream is read for it. True where the stream's own content does not show
+    /// whether it was encrypted, and what lies near decided.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(crate) fn unencrypted(&self, index: u32, state: &StreamState) -> Result<Vec<Range<u64>>, Error> {
-        let Some((remnants, _)) = self.judged(index, state) else {
-            return Ok(Vec::new());
+    pub(crate) fn unencrypted(
+        &self,
+        index: u32,
+        state: &StreamState,
+    ) -> Result<(Vec<Range<u64>>, bool), Error> {
+        let Some((remnants, own)) = self.judged(index, state) else {
+            return Ok((Vec::new(), false));
         };
         let cluster = self.facts().map_or(0, |facts| facts.bytes_per_cluster);
-        Ok(unencrypted::ranges(&remnants, state, cluster)?)
+        Ok((unencrypted::ranges(&remnants, state, cluster)?, own == Origin::Unclear))
     }
 
-    /// Whether the begin of a stream never was encrypted on an encrypted volume.
+    /// Whether the begin of a stream on an encrypted volume never was encrypted, or does not show it.
     pub(crate) fn begins_unencrypted(&self, index: u32, state: &StreamState) -> bool {
-        self.judged(index, state).is_some_and(|(_, origin)| origin == Origin::Plain)
+        self.judged(index, state).is_some_and(|(_, origin)| origin != Origin::Encrypted)
     }
 
     /// Opens the content of the file with this index.

@@ -10,7 +10,10 @@ use undelfs_volume::{
     filesystem::{FileSystem, Watch},
 };
 
-use crate::{Error, selecting::search_limit};
+use crate::{
+    Error,
+    selecting::{need_no_metadata, search_limit},
+};
 
 /// A volume as far as it could be opened.
 pub(crate) struct Opened {
@@ -27,11 +30,13 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Opens the volume at `entry`. That it is locked or holds nothing known is no error.
+    /// Opens the volume at `entry`. That it is locked or holds nothing known is no error. `alone`: the keys are meant
+    /// for no other volume.
     pub(crate) fn new(
         entry: &Volume,
         source: &Arc<dyn ReadAt>,
         boot_sector: Option<u64>,
+        alone: bool,
         keys: &[Key],
         watch: &dyn Watch,
     ) -> Result<Self, Error> {
@@ -40,7 +45,7 @@ impl Opened {
             FileSystemKind::BitLocker => true,
             FileSystemKind::Unknown => {
                 let limit = search_limit(keys);
-                BitLocker::find(&opened.volume, limit, watch)? == Some(0)
+                BitLocker::find(&opened.volume, limit, watch)? == Some(0) || (alone && need_no_metadata(keys))
             }
             _ => false,
         };

@@ -20,6 +20,9 @@ const LIST_ROOM: usize = 60 << 10;
 /// Longest name that Linux allows, in bytes, without `user.`.
 const MAX_NAME: usize = 250;
 
+/// What stands before the ranges of a stream on an encrypted volume of which nothing shows whether it was encrypted.
+const UNCLEAR: &str = "unclear ";
+
 /// One of our own attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Property {
@@ -97,8 +100,12 @@ impl Property {
             Self::Overwritten => None,
             Self::Unencrypted => match of.state().filter(|_| content) {
                 Some(state) => {
-                    let ranges = of.context.unencrypted(of.index, &state)?;
-                    (!ranges.is_empty()).then(|| ranges_text(&ranges, MAX_VALUE as usize))
+                    let (ranges, unclear) = of.context.unencrypted(of.index, &state)?;
+                    let text = ranges_text(&ranges, MAX_VALUE as usize - UNCLEAR.len());
+                    match unclear {
+                        true => Some(format!("{UNCLEAR}{text}")),
+                        false => Some(text).filter(|text| !text.is_empty()),
+                    }
                 }
                 None => None,
             },

@@ -20,6 +20,18 @@ pub(crate) fn search_limit(keys: &[Key]) -> u64 {
     if keys.is_empty() { PROBED } else { u64::MAX }
 }
 
+/// Whether one of `keys` opens a volume of which no metadata is left, so that nothing but the key says that it is
+/// encrypted.
+pub(crate) fn need_no_metadata(keys: &[Key]) -> bool {
+    keys.iter().any(|key| matches!(key, Key::VolumeEncryptionKey(..) | Key::Package(_)))
+}
+
+/// Where on a source without partition table and boot sector a volume of BitLocker begins.
+pub(crate) fn lost_start(source: &dyn ReadAt, keys: &[Key], watch: &dyn Watch) -> Result<Option<u64>, Error> {
+    let found = BitLocker::find(source, search_limit(keys), watch)?;
+    Ok(found.or_else(|| need_no_metadata(keys).then_some(0)))
+}
+
 /// The volumes that are asked for, and what the partition table has to say.
 pub(crate) fn select(
     source: &Arc<dyn ReadAt>,
@@ -38,6 +50,7 @@ pub(crate) fn select(
             let rest = Extent::new(source.clone(), at, source.size().saturating_sub(at));
             match BitLocker::find(&rest, search_limit(keys), watch)? {
                 Some(0) => Ok(encrypted(source, at, sector_size)),
+                _ if need_no_metadata(keys) => Ok(encrypted(source, at, sector_size)),
                 _ => Err(error),
             }
         })?;
@@ -52,7 +65,7 @@ pub(crate) fn select(
         volumes.truncate(MAX_VOLUMES);
     }
     if volumes.is_empty()
-        && let Some(at) = BitLocker::find(source, search_limit(keys), watch)?
+        && let Some(at) = lost_start(source, keys, watch)?
     {
         notes.clear();
         volumes.push(encrypted(source, at, sector_size));

@@ -24,17 +24,18 @@ pub struct Survey {
 pub fn survey(source: &Arc<dyn ReadAt>, keys: &[Key], watch: &dyn Watch) -> Result<Survey, Error> {
     let mut disk = Disk::read(source.clone())?;
     if disk.volumes.is_empty()
-        && let Some(at) = BitLocker::find(source, selecting::search_limit(keys), watch)?
+        && let Some(at) = selecting::lost_start(source, keys, watch)?
     {
         disk.volumes.push(selecting::encrypted(source, at, disk.sector_size));
         disk.notes.clear();
     }
     let mut survey = Survey { encryption: Vec::new(), content: Vec::new(), disk };
+    let alone = survey.disk.volumes.len() == 1;
     for index in 0..survey.disk.volumes.len() {
         let Some(entry) = survey.disk.volumes.get_mut(index) else { break };
         let looked = match entry.file_system {
             FileSystemKind::BitLocker | FileSystemKind::Unknown => {
-                Some(Opened::new(entry, source, None, keys, watch))
+                Some(Opened::new(entry, source, None, alone, keys, watch))
             }
             _ => None,
         };

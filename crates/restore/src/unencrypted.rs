@@ -4,15 +4,56 @@ use std::ops::Range;
 
 use undelfs_bitlocker::{Origin, Remnants};
 use undelfs_source::ReadError;
-use undelfs_volume::filesystem::{Place, Run};
+use undelfs_volume::filesystem::{FileFlags, Place, Run};
 
-use crate::content::StreamState;
+use crate::{Catalogue, Context, content::StreamState};
 
 /// How many clusters are looked at until one shows what a stream is.
 const LOOKS: u64 = 4;
 
+/// What the deleted files of a volume are of which it shows: the cluster that a stream begins with, and whether it
+/// was encrypted; by cluster.
+pub(crate) type Samples = Vec<(u64, Origin)>;
+
+/// Looks at the begin of some deleted files, spread over the volume's records.
+pub(crate) fn samples(
+    context: &Context,
+    catalogue: &Catalogue,
+    remnants: &Remnants,
+    cluster: u32,
+) -> Samples {
+    /// How many files are looked at. On a disk that turns each costs a movement of its arm.
+    const FILES: usize = 64;
+    let has_clusters = |index: &u32| {
+        let file = catalogue.file(*index);
+        file.is_some_and(|file| file.flags.contains(FileFlags::REMOVED) && file.clusters > 0)
+    };
+    let total = (0..catalogue.files()).filter(has_clusters).count();
+    let step = total.div_ceil(FILES).max(1);
+    let mut samples = Samples::new();
+    for index in (0..catalogue.files()).filter(has_clusters).step_by(step) {
+        let Ok(streams) = context.streams(index) else { continue };
+        let first = streams.iter().find_map(|state| placed(state.runs()).next());
+        if let Some((vcn, lcn, _)) = first
+            && let Ok(origin @ (Origin::Plain | Origin::Encrypted)) =
+                remnants.judge(lcn.saturating_mul(cluster.into()), vcn == 0)
+        {
+            samples.push((lcn, origin));
+        }
+    }
+    samples.sort_by_key(|(lcn, _)| *lcn);
+    samples
+}
+
+/// What the deleted file is that lies nearest to a stream; without any, encrypted.
+pub(crate) fn nearest(samples: &Samples, runs: &[Run]) -> Origin {
+    let Some((_, lcn, _)) = placed(runs).next() else { return Origin::Encrypted };
+    let nearest = samples.iter().min_by_key(|(at, _)| at.abs_diff(lcn));
+    nearest.map_or(Origin::Encrypted, |(_, origin)| *origin)
+}
+
 /// What those clusters of a stream are taken for that look like noise, encrypted or not: what the first one is that
-/// shows it. Where none does, encrypted.
+/// shows it; unclear where none does.
 pub(crate) fn presumed(remnants: &Remnants, runs: &[Run], cluster: u32) -> Origin {
     let total: u64 = placed(runs).map(|(_, _, count)| count).sum();
     for look in 0..LOOKS.min(total) {
@@ -29,7 +70,7 @@ pub(crate) fn presumed(remnants: &Remnants, runs: &[Run], cluster: u32) -> Origi
             return origin;
         }
     }
-    Origin::Encrypted
+    Origin::Unclear
 }
 
 /// The runs that are on the volume: first cluster of the stream, first of the volume, number.

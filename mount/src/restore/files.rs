@@ -19,11 +19,12 @@ use crate::failure::Failure;
 const XATTR_VALUE_MAX: usize = 64 << 10;
 
 /// What the scan says of a file, by the names of its `undelfs.*` extended attributes.
-const FACTS: [&str; 9] = [
+const FACTS: [&str; 10] = [
     "state",
     "confidence",
     "reason",
     "overwritten",
+    "unencrypted",
     "clusters_used",
     "clusters_in_use",
     "record",

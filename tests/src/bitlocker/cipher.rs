@@ -114,7 +114,7 @@ impl<C: KeyInit + BlockCipherEncrypt + BlockCipherDecrypt + BlockSizeUser<BlockS
     }
 
     fn offsets<'a>(&self, sectors: &'a mut [u8], offset: u64) -> impl Iterator<Item = (u64, &'a mut [u8])> {
-        assert!(sectors.len() % self.sector == 0, "{} bytes are no whole sectors", sectors.len());
+        assert!(sectors.len().is_multiple_of(self.sector), "{} bytes are no whole sectors", sectors.len());
         (offset..).step_by(self.sector).zip(sectors.chunks_exact_mut(self.sector))
     }
 }

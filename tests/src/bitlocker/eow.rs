@@ -46,7 +46,7 @@ impl Conversion {
         relocated: &Range<u64>,
         (regions, chunk, encrypted): (usize, u64, Encrypted),
     ) -> Self {
-        assert!(regions >= 3 && chunk % sector == 0, "{regions} regions, chunks of {chunk} bytes");
+        assert!(regions >= 3 && chunk.is_multiple_of(sector), "{regions} regions, chunks of {chunk} bytes");
         let rest = regions as u64 - 2;
         let step = ((size - relocated.end) / rest).next_multiple_of(sector.max(0x1_0000));
         let cuts = (0..rest).map(|number| relocated.end + number * step);
@@ -137,7 +137,7 @@ impl Conversion {
         bytes.resize(record as usize, 0);
         put_crc(&mut bytes, 56);
         // The older record, here the first in every second region, says the opposite of the newer one.
-        let sequence = if number % 2 == 0 { [7, 6] } else { [6, 7] };
+        let sequence = if number.is_multiple_of(2) { [7, 6] } else { [6, 7] };
         for sequence in sequence {
             bytes.extend(self.record(number, region, sequence, sequence == 6));
         }

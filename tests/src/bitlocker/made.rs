@@ -6,7 +6,7 @@ use super::{
     Cipher, Guid, MadeProtector, Method, Path, PathBuf, Protector, STEP,
     datum::{self, Nonces},
     metadata::Information,
-    read, write_sparsely,
+    read, space, write_sparsely,
 };
 
 /// A made volume: all its secrets, and where its structures are.
@@ -68,11 +68,12 @@ impl Made {
         if self.used_space_only { &self.stays_plain } else { &[] }
     }
 
-    /// A key package for the recovery password: the volume's dataset with no more than its datums of that protector
-    /// and of the encryption key, both boxed.
-    pub fn key_package(&self) -> Vec<u8> {
-        let made = self.protector(|protector| matches!(protector, Protector::RecoveryPassword(_)));
-        let datums = [made.datum.clone(), self.boxed_fvek()].concat();
+    /// A key package for a recovery password or startup key: the volume's dataset with no more than the datums of
+    /// that protector and of the encryption key, both boxed.
+    ///
+    /// No public source describes the format that Windows exports, only that it holds these two.
+    pub fn key_package(&self, protector: &MadeProtector) -> Vec<u8> {
+        let datums = [protector.datum.clone(), self.boxed_fvek()].concat();
         let information = &self.information;
         datum::dataset(self.volume, self.nonces.counter, information.method, information.time, &datums)
     }
@@ -132,9 +133,9 @@ impl Made {
     /// Encrypts what stands at byte `offset` of the volume, as far as it is encrypted there.
     pub(super) fn encrypt(&self, bytes: &mut [u8], offset: u64) {
         let end = offset + bytes.len() as u64;
-        let mut encrypted = Vec::from([offset..end]);
+        let mut encrypted = space::one(offset..end);
         for plain in self.stays_plain.iter().filter(|plain| plain.start < end && offset < plain.end) {
-            encrypted = super::space::without(&encrypted, plain);
+            encrypted = space::without(&encrypted, plain);
         }
         let cipher = self.cipher();
         for range in encrypted {
@@ -152,8 +153,8 @@ impl Made {
         let mut at = 0;
         loop {
             let datum = &self.information.datums[at..];
-            let size = super::space::number(datum, 0, 2) as usize;
-            if super::space::number(datum, 2, 2) == u64::from(datum::role::FVEK) {
+            let size = space::number(datum, 0, 2) as usize;
+            if space::number(datum, 2, 2) == u64::from(datum::role::FVEK) {
                 return datum[..size].to_vec();
             }
             at += size;
@@ -185,4 +186,53 @@ fn within<'a>(bytes: &'a mut [u8], offset: u64, range: &Range<u64>) -> &'a mut [
 
 fn blank(bytes: &mut [u8], offset: u64, range: &Range<u64>) {
     within(bytes, offset, range).fill(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use aes::Aes256;
+    use ccm::{
+        Ccm, KeyInit,
+        aead::AeadInOut,
+        consts::{U12, U16},
+    };
+
+    use super::*;
+    use crate::{
+        bitlocker::{Maker, keys, recovery_password},
+        guard,
+    };
+
+    /// The key in the box at the begin of `datum`.
+    fn unboxed(datum: &[u8], key: &[u8; 32]) -> Vec<u8> {
+        let size = space::number(datum, 0, 2) as usize;
+        let (nonce, tag): ([u8; 12], [u8; 16]) =
+            (datum[8..20].try_into().unwrap(), datum[20..36].try_into().unwrap());
+        let mut content = datum[36..size].to_vec();
+        Ccm::<Aes256, U16, U12>::new(key.into())
+            .decrypt_inout_detached(&nonce.into(), &[], content.as_mut_slice().into(), &tag.into())
+            .expect("the right key");
+        content.split_off(12)
+    }
+
+    #[test]
+    fn a_key_package_and_its_recovery_password_are_enough_for_the_encryption_key() {
+        let (dir, password) = (guard::scratch(), recovery_password(3));
+        let plain = dir.path().join("plain");
+        fs::File::create(&plain).unwrap().set_len(4 << 20).unwrap();
+        let maker = Maker::new(Method::Xts256, &[Protector::RecoveryPassword(password.clone())]);
+        let made = maker.make(&plain, &dir.path().join("volume"));
+        let package = made.key_package(&made.protectors[0]);
+        assert_eq!(package.len() as u64, space::number(&package, 0, 4));
+        assert_eq!(package[16..32], made.volume.0);
+        let protector = &package[48..];
+        assert_eq!(protector[8..24], made.protectors[0].id.0);
+        let stretched = &protector[36..];
+        let salt = stretched[12..28].try_into().unwrap();
+        let key = keys::stretch(&keys::of_recovery_key(&keys::of_recovery_password(&password)), &salt);
+        let vmk = unboxed(&stretched[space::number(stretched, 0, 2) as usize..], &key);
+        assert_eq!(vmk, made.vmk);
+        let fvek = &protector[space::number(protector, 0, 2) as usize..];
+        assert_eq!(unboxed(fvek, &vmk.try_into().unwrap()), made.fvek);
+    }
 }

@@ -92,7 +92,7 @@ fn seal(information: &mut Vec<u8>, vmk: Option<&[u8; 32]>, nonce: [u8; 12], plac
 
 /// Makes the check of `block` right again; its information has `size` bytes. Without the volume master key only the
 /// CRC-32.
-pub(super) fn reseal(block: &mut Vec<u8>, size: usize, vmk: Option<&[u8; 32]>) {
+pub(super) fn reseal(block: &mut [u8], size: usize, vmk: Option<&[u8; 32]>) {
     let crc = crc32fast::hash(&block[..size]);
     block[size + 4..size + 8].copy_from_slice(&crc.to_le_bytes());
     if let Some(vmk) = vmk {

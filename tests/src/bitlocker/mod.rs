@@ -147,7 +147,7 @@ impl Maker {
     /// When these settings make no volume of Windows, or there is no free space for BitLocker's structures.
     pub fn make(&self, plain: &Path, out: &Path) -> Made {
         let mut rng = Rng::with_seed(self.seed);
-        let layout = self.lay_out(plain, &mut rng);
+        let layout = self.lay_out(plain, &mut rng.fork());
         let (vmk, volume) = (datum::random(&mut rng), Guid::random(&mut rng));
         let fvek: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(self.method.key_size()).collect();
         let time = 133_000_000_000_000_000 + rng.u64(..1 << 40);
@@ -239,9 +239,13 @@ impl Maker {
         let mut stays_plain = match &self.state {
             State::Encrypted => Vec::new(),
             State::UsedSpaceOnly => space.free.clone(),
-            State::Watermark { up_to, .. } => Vec::from([*up_to..size]),
+            State::Watermark { up_to, .. } => {
+                let sector = u64::from(self.sector);
+                assert!(*up_to > 0 && up_to.is_multiple_of(sector), "{up_to} is no border");
+                space::one(*up_to..size)
+            }
             State::OnWrite { .. } => conversion.as_ref().map(Conversion::plain).unwrap_or_default(),
-            State::Decrypted => Vec::from([0..size]),
+            State::Decrypted => space::one(0..size),
         };
         if vista {
             stays_plain.insert(0, 0..boot::HEAD);

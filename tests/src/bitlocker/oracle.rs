@@ -57,11 +57,17 @@ pub fn libbde(image: &Path, key: Key<'_>) -> Decrypted {
 }
 
 /// Decrypts `image` into `out` by `dislocker`.
+///
+/// # Panics
+/// When it cannot.
 pub fn dislocker(image: &Path, key: Key<'_>, out: &Path) {
-    tools::succeed(dislocker_command(image, key).arg("--").arg(out));
+    tools::succeed(&mut dislocker_command(image, key, out));
 }
 
-fn dislocker_command(image: &Path, key: Key<'_>) -> Command {
+/// The command for that, which says by its end whether it can.
+pub fn dislocker_command(image: &Path, key: Key<'_>, out: &Path) -> Command {
+    // It does not replace a file.
+    let _ = std::fs::remove_file(out);
     let mut dislocker = tools::tool("dislocker-file");
     dislocker.arg("-V").arg(image);
     match key {
@@ -70,16 +76,13 @@ fn dislocker_command(image: &Path, key: Key<'_>) -> Command {
         Key::RecoveryPassword(password) => dislocker.arg(format!("-p{password}")),
         Key::Bek(path) => dislocker.arg("-f").arg(path),
     };
+    dislocker.arg("--").arg(out);
     dislocker
 }
 
 /// What `cryptsetup` says of `image`.
 pub fn cryptsetup(image: &Path) -> String {
-    tools::succeed(tools::tool("cryptsetup").arg("bitlkDump").arg(image))
-        .stdout
-        .iter()
-        .map(|b| *b as char)
-        .collect()
+    tools::run("cryptsetup", [Path::new("bitlkDump"), image])
 }
 
 /// An identifier as `cryptsetup` shows it.
