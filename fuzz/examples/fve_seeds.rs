@@ -15,9 +15,6 @@ use std::{
 
 use fve::{SIZE, made};
 
-/// Bytes in front of what a target takes from the fuzzer: switches, cluster, sector or changes, and a number.
-const SWITCHES: usize = 6;
-
 /// What is read of the volume in each seed: two ranges, of which the second is cut at an odd byte.
 fn ranges() -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -42,9 +39,8 @@ fn main() -> io::Result<()> {
         seed("fve_metadata", &[&head, &body(switches)])?;
     }
     for (switches, cluster, sector) in BOOT {
-        let [low, high] = u16::to_le_bytes(switches);
-        let head = [low, high, cluster, sector, 1, 0];
-        seed("fve_boot", &[&head[..SWITCHES - 1], &ranges(), &made::boot(512, 8, false), &records()])?;
+        let head = boot_head(switches, cluster, sector);
+        seed("fve_boot", &[&head, &made::boot(512, 8, false), &records()])?;
     }
     let package = [&[0; made::DATASET][..], &made::key(0x2002, &made::CLEAR)].concat();
     for switches in [1, 3, 7] {
@@ -71,8 +67,7 @@ fn main() -> io::Result<()> {
             seed("fve_metadata", &[&metadata_head(switches, cluster, cut), &block])?;
         }
         for (switches, cluster, sector) in BOOT {
-            let [low, high] = u16::to_le_bytes(switches);
-            seed("fve_boot", &[&[low, high, cluster, sector, 1], &ranges(), &boot, &records()])?;
+            seed("fve_boot", &[&boot_head(switches, cluster, sector), &boot, &records()])?;
         }
         seed("fve_keys", &[&[0], &block])?;
     }
@@ -80,7 +75,9 @@ fn main() -> io::Result<()> {
 }
 
 /// Switches, logarithm of the cluster's sectors, and the number by which the volume is shortened or damaged.
-const METADATA: [(u16, u8, u16); 9] = [
+const METADATA: [(u16, u8, u16); 11] = [
+    (0b1111_0011_0011_1111, 3, 1),
+    (0b0111_1011_0011_1111, 3, 1),
     (0b0101_0000_1111_1111 & !0xC0, 3, 1),
     (0b0101_0000_0001_1111, 3, 1),
     (0b0111_0011_0011_1111, 0, 4 * 300),
@@ -93,7 +90,8 @@ const METADATA: [(u16, u8, u16); 9] = [
 ];
 
 /// Switches, logarithm of the cluster's sectors, and of the sector's size over 512.
-const BOOT: [(u16, u8, u8); 8] = [
+const BOOT: [(u16, u8, u8); 9] = [
+    (0b0100_0000_0111, 7, 0),
     (0b0000_0000_0111, 3, 0),
     (0b0100_0000_0111, 3, 3),
     (0b0000_0010_0111, 1, 0),
@@ -115,6 +113,12 @@ fn metadata_head(switches: u16, cluster: u8, cut: u16) -> Vec<u8> {
     head.extend([96, 0, 5, 17, 0, 0x80]);
     head.extend(sealed);
     head
+}
+
+fn boot_head(switches: u16, cluster: u8, sector: u8) -> Vec<u8> {
+    let [low, high] = switches.to_le_bytes();
+    // The volume is not shortened.
+    [&[low, high, cluster, sector, 1, 0][..], &ranges()].concat()
 }
 
 /// The first block of a metadata seed.

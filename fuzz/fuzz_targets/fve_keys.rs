@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
         }
         made::repair_dataset(&mut block);
         bytes = match switches & 4 {
-            4 => made::block(block),
+            4 => made::block(block, true),
             _ => block.split_off(made::HEADER),
         };
     }

@@ -39,6 +39,8 @@ impl Switches {
     const VMK: u32 = 13;
     /// What is sealed as encryption key is one.
     const SOUND_KEY: u32 = 14;
+    /// The blocks are others than those that were sealed.
+    const NOT_GENUINE: u32 = 15;
 
     fn has(&self, bit: u32) -> bool {
         self.0 >> bit & 1 == 1
@@ -54,6 +56,7 @@ fuzz_target!(|data: &[u8]| {
     let changes = input.take(usize::from(changes) * 3).as_chunks::<3>().0;
     let sealed = input.take(sealed.into());
     let body = body(input.0, &switches, sealed);
+    let genuine = !switches.has(Switches::NOT_GENUINE);
 
     let mut volume = Volume::new();
     if !switches.has(Switches::NO_BOOT_SECTOR) {
@@ -70,10 +73,10 @@ fuzz_target!(|data: &[u8]| {
                 other[at] = *value;
             }
             head = head.max(relocated(&other));
-            volume.put(PLACES[nth], &made::block(other));
+            volume.put(PLACES[nth], &made::block(other, genuine));
         }
     }
-    volume.put(PLACES[0], &made::block(body.clone()));
+    volume.put(PLACES[0], &made::block(body.clone(), genuine));
     if switches.has(Switches::DAMAGED) {
         let start = u64::from(cut) * 4;
         volume.bad = start..start + 700;
@@ -88,10 +91,17 @@ fuzz_target!(|data: &[u8]| {
     let _ = BitLocker::find(&volume, size, &());
     let opened = BitLocker::open(volume, &()).expect("nobody cancels");
     if let Some(facts) = opened.facts() {
-        let _ = (format!("{facts:?} {}", facts.conversion), facts.protectors.iter().map(ToString::to_string).count());
+        let _ = (
+            format!("{facts:?} {}", facts.conversion),
+            facts.protectors.iter().map(ToString::to_string).count(),
+        );
     }
     match opened.unlock(&keys(&switches), &()) {
-        Ok(unlocked) => checks::unlocked(unlocked, &mut ranges, cluster, is_whole, head),
+        Ok(unlocked) => {
+            let is_doubted = unlocked.notes().iter().any(|note| note.contains("sealed"));
+            assert!(!genuine || !is_doubted, "{:?}", unlocked.notes());
+            checks::unlocked(unlocked, &mut ranges, cluster, is_whole, head);
+        }
         Err(error) => drop(error.to_string()),
     }
 });

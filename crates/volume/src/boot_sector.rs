@@ -164,7 +164,11 @@ fn bitlocker(sector: &[u8]) -> Option<BootSector> {
             small => u64::from(small),
         }
     } else {
-        u64_at(sector, 0x28)?
+        // Windows Vista leaves what NTFS has written there, which leaves out its backup boot sector.
+        match u64_at(sector, 0x28)? {
+            0 => 0,
+            sectors => sectors.saturating_add(1),
+        }
     };
     Some(BootSector { kind: FileSystemKind::BitLocker, bytes_per_sector, sectors_per_cluster, total_sectors })
 }

@@ -87,13 +87,15 @@ pub fn repair_dataset(body: &mut [u8]) {
     }
 }
 
-/// A metadata block: `body` with signature and size, and its validation.
-pub fn block(mut body: Vec<u8>) -> Vec<u8> {
+/// A metadata block: `body` with signature and size, and its validation, which is sealed for other bytes where the
+/// block is not `genuine`.
+pub fn block(mut body: Vec<u8>, genuine: bool) -> Vec<u8> {
     body.resize(body.len().clamp(HEADER + DATASET, LARGEST).next_multiple_of(16), 0);
     put(&mut body, 0, SIGNATURE);
     let units = if body[10] == 1 { body.len() } else { body.len() / 16 };
     put(&mut body, 8, &(units as u16).to_le_bytes());
-    let (crc, digest) = (crc32fast::hash(&body), Sha256::digest(&body));
+    let crc = crc32fast::hash(&body);
+    let digest = Sha256::digest(if genuine { &body } else { &body[1..] });
     body.extend([8, 0, 2, 0]);
     body.extend(crc.to_le_bytes());
     body.extend(sealed(0, &VMK, &key(0x2005, &digest)));
@@ -111,7 +113,7 @@ pub fn usual_block(method: u16, state: u16, place: u64) -> Vec<u8> {
         put(&mut body, at, &value.to_le_bytes());
     }
     repair_dataset(&mut body);
-    block(body)
+    block(body, true)
 }
 
 /// A boot sector that names the metadata blocks.
