@@ -8,9 +8,15 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::Arc,
 };
 
 use tempfile::TempDir;
+use undelfs_restore::{
+    Context, Options, Selection,
+    bitlocker::{Key, Secret},
+};
+use undelfs_source::{ErrorKind, Source};
 use undelfs_tests::{
     bitlocker::{Made, Maker, Method, Progress, Protector, Seal, State, Windows, recovery_password},
     check::{self, Names},
@@ -200,7 +206,7 @@ fn on_both_sides_of_the_border_of_a_conversion_bytes_are_read_right() {
 #[test]
 fn chunks_that_are_encrypted_on_write_and_those_that_are_not_yet_are_told_apart() {
     for (chunk, encrypted) in [
-        (8 << 20, (|region, chunk| (region as u64 + chunk) % 2 == 0) as fn(usize, u64) -> bool),
+        (8 << 20, (|region, chunk| (region as u64 + chunk).is_multiple_of(2)) as fn(usize, u64) -> bool),
         (1 << 20, |_, chunk| chunk % 3 == 1),
         (64 << 10, |region, _| region == 1),
     ] {
@@ -531,6 +537,23 @@ fn on_a_terminal_the_password_is_asked_for_and_not_shown() {
     assert!(said.contains("Password or recovery password of volume 1"), "{said}");
     assert!(said.contains("does not fit") && !said.contains("not this one"), "{said}");
     assert!(!said.contains(PASSWORD), "{said}");
+}
+
+#[test]
+fn a_context_can_be_given_its_key_after_it_was_opened_and_until_it_is_scanned() {
+    let volume = Encrypted::new(365, &Maker::new(Method::Xts128, &protectors()));
+    let key = |text: &str| [Key::Password(Secret::new(text.into()))];
+    let source = Arc::new(Source::open(volume.image()).unwrap());
+    let options = Options::default();
+    let mut contexts = Context::open_all(source, &Selection::default(), &options, &[], &()).unwrap();
+    let context = &mut contexts[0];
+    assert!(context.is_locked());
+    assert_eq!(context.scan(&()).err().unwrap().kind(), ErrorKind::KeyNeeded);
+    assert_eq!(context.unlock(&key("wrong"), &()).unwrap_err().kind(), ErrorKind::KeyNeeded);
+    context.unlock(&key(PASSWORD), &()).unwrap();
+    assert!(!context.is_locked() && context.closed().is_none());
+    assert!(!context.scan(&()).unwrap().is_empty());
+    assert_eq!(context.unlock(&key(PASSWORD), &()).unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 #[test]

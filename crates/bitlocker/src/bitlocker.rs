@@ -132,6 +132,12 @@ impl BitLocker {
         let blocks: Vec<Information> = sound.into_iter().map(|(_, block)| block).collect();
         let damage = errors.into_iter().next().filter(|_| blocks.is_empty());
         let records = records(&volume, &boot.records, &mut notes);
+        if let Some(block) = blocks.first().filter(|block| block.state == State::SwitchingDirty) {
+            notes.push(format!(
+                "the conversion of the volume was interrupted in a piece of {} bytes at byte {}; that piece may be read wrong",
+                block.log_len, block.border
+            ));
+        }
         let facts =
             blocks.first().map(|block| facts(block, records.first().map(|record| &**record), volume.size()));
         Ok(Self { volume, boot, blocks, damage, records, facts, notes })

@@ -57,6 +57,7 @@ pub(crate) fn overview(context: &Context) -> String {
             "\n{}",
             context.closed().map_or("The volume has not been scanned.", |(_, reason)| reason)
         );
+        write_notes(context, &mut text);
         return text;
     };
     let facts = catalogue.facts();
@@ -80,13 +81,17 @@ pub(crate) fn overview(context: &Context) -> String {
         }
         text.push('\n');
     }
+    write_notes(context, &mut text);
+    text
+}
+
+fn write_notes(context: &Context, text: &mut String) {
     let notes: Vec<&str> = context.notes().collect();
     let _ =
         writeln!(text, "{}", if notes.is_empty() { "No damage was met." } else { "Damage that was met:" });
     for note in notes {
         let _ = writeln!(text, "  - {note}");
     }
-    text
 }
 
 fn meaning(confidence: Confidence) -> &'static str {
