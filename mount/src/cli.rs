@@ -305,6 +305,11 @@ pub(crate) struct ViewArgs {
     /// Which files are shown.
     #[arg(long, value_enum, default_value_t = ViewName::Deleted)]
     pub(crate) view: ViewName,
+
+    /// Also search the whole volume for what its file table does not tell: files from before it was formatted, and a
+    /// table whose own description is lost. Reads all of the volume once.
+    #[arg(long)]
+    pub(crate) deep: bool,
 }
 
 /// How content is read.
@@ -423,6 +428,7 @@ pub(crate) fn options(view: ViewArgs, content: ContentArgs, streams: Streams) ->
         overwritten: content.overwritten.into(),
         streams_as_files: streams == Streams::Files,
         cache_bytes: content.cache_size,
+        deep: view.deep,
     }
 }
 

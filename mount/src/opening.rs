@@ -51,6 +51,9 @@ pub(crate) fn contexts(
         if catalogue.is_empty() && !chatter.quiet {
             // Nothing to show may mean that nothing is there, or that it cannot be read.
             context.notes().take(NOTES).for_each(notice);
+            if !options.deep {
+                notice("if the volume was formatted or damaged, --deep searches all of it for files");
+            }
         }
     }
     Ok(contexts)

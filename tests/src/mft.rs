@@ -56,7 +56,7 @@ fn has_name(record: &[u8]) -> bool {
 }
 
 /// Puts back the last two bytes of every 512 that the update sequence array holds.
-fn undo_fixups(record: &mut [u8]) {
+pub(crate) fn undo_fixups(record: &mut [u8]) {
     let (at, count) = (number(record, 4, 2) as usize, number(record, 6, 2) as usize);
     for sector in 1..count {
         let (from, to) = (at + 2 * sector, 512 * sector - 2);
@@ -66,7 +66,8 @@ fn undo_fixups(record: &mut [u8]) {
     }
 }
 
-fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
+/// The little-endian number of `len` bytes at `at`.
+pub(crate) fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
     bytes[at..at + len].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 

@@ -27,6 +27,11 @@ pub fn format(image: &Path, format: &Format) {
     let file = std::fs::File::create(image).expect("the image file");
     file.set_len(format.size).expect("the image's size");
     drop(file);
+    format_again(image, format);
+}
+
+/// Makes an empty NTFS volume over what is in `image`, which keeps its size: a quick format.
+pub fn format_again(image: &Path, format: &Format) {
     tools::succeed(
         tools::tool("mkntfs")
             .args(["--quick", "--force", "--quiet", "--partition-start", "0", "--heads", "16"])

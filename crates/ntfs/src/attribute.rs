@@ -81,6 +81,8 @@ pub struct NonResident<'a> {
     pub highest_vcn: u64,
     /// Exponent of two of the clusters in a compression unit; zero without compression.
     pub compression_unit: u8,
+    /// Room that the content takes in bytes. Only the attribute with `lowest_vcn` 0 has it.
+    pub allocated: u64,
     /// Size of the content in bytes. Only the attribute with `lowest_vcn` 0 has it.
     pub size: u64,
     /// Bytes that were ever written. Only the attribute with `lowest_vcn` 0 has it.
@@ -132,6 +134,7 @@ impl<'a> Attribute<'a> {
             lowest_vcn: layout.lowest_vcn.get(),
             highest_vcn: layout.highest_vcn.get(),
             compression_unit: layout.compression_unit,
+            allocated: layout.allocated.get(),
             size: layout.size.get(),
             valid: layout.valid.get(),
             mapping_pairs: self.bytes.get(usize::from(layout.runs_offset.get())..)?,

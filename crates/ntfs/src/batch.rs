@@ -13,6 +13,7 @@ use crate::{
     reparse_point,
     runs::Runs,
     structures::{FileName, Namespace, StandardInformation},
+    table::Table,
 };
 
 /// `FILE_ATTRIBUTE_SYSTEM`.
@@ -32,6 +33,7 @@ const EXTEND: u64 = 11;
 
 /// How records are to be read.
 pub(crate) struct Reader<'a> {
+    table: &'a Table,
     ground: &'a Ground,
     want: Want,
     /// Clusters that the source has.
@@ -41,16 +43,22 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(ground: &'a Ground, want: Want) -> Self {
+    pub(crate) fn new(table: &'a Table, want: Want) -> Self {
+        let ground = &table.ground;
         let cluster = u64::from(ground.boot.bytes_per_cluster);
         let bytes = ground.volume.present();
         let present = bytes.checked_div(cluster).unwrap_or(0).min(ground.boot.clusters());
         // No volume has more lists than bytes; one that pretends to must not take longer.
-        Self { ground, want, present, lists: AtomicU64::new(bytes) }
+        Self { table, ground, want, present, lists: AtomicU64::new(bytes) }
     }
 
     fn cluster(&self) -> u64 {
         u64::from(self.ground.boot.bytes_per_cluster)
+    }
+
+    /// Whether the records are of an earlier generation of the volume.
+    pub(crate) fn is_earlier(&self) -> bool {
+        self.table.formatted.is_some()
     }
 
     /// What the attribute list of a base record says; `None` where it has none.
@@ -63,10 +71,13 @@ impl<'a> Reader<'a> {
         let take = |left: u64| left.checked_sub(bytes);
         let allowed = self.lists.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
         let entries = allowed.then(|| self.ground.attribute_list(record)).flatten().unwrap_or_default();
-        let mut holders: Vec<u64> = entries.iter().map(|entry| entry.holder.record).collect();
+        let table = self.table;
+        let mut holders: Vec<u64> =
+            entries.iter().filter_map(|entry| table.number(entry.holder.record)).map(u64::from).collect();
         holders.sort_unstable();
         holders.dedup();
         holders.retain(|holder| *holder != u64::from(number));
+        let covered = covered.saturating_mul(self.cluster());
         Some(List { record: number, holders: holders.len(), covered })
     }
 }
@@ -87,6 +98,8 @@ pub(crate) struct Extension {
     /// Size of the unnamed stream, where this record begins it.
     pub(crate) size: Option<u64>,
     pub(crate) tally: Tally,
+    /// Bytes of the unnamed stream that this record describes.
+    pub(crate) covered: u64,
     /// Index of the first of its names in [`Batch::extension_links`].
     pub(crate) first_link: u32,
     /// How many names it has.
@@ -100,7 +113,7 @@ pub(crate) struct Extension {
 pub(crate) struct Tally {
     /// Clusters on the volume.
     pub(crate) clusters: u64,
-    /// Clusters of the unnamed stream whose place is described, holes too.
+    /// Clusters of the unnamed stream whose place is described, holes too; those of the table that the record is in.
     pub(crate) covered: u64,
     pub(crate) named_streams: bool,
     pub(crate) damaged: bool,
@@ -126,7 +139,7 @@ pub(crate) struct List {
     /// How many other records hold attributes of the file. A list that was cut, as ntfs-3g does on deletion, may
     /// name fewer than there are.
     pub(crate) holders: usize,
-    /// Clusters of the unnamed stream that the base record describes.
+    /// Bytes of the unnamed stream that the base record describes.
     pub(crate) covered: u64,
 }
 
@@ -172,8 +185,12 @@ impl Batch {
         }
     }
 
-    /// Adds what one record tells.
-    pub(crate) fn add(&mut self, reader: &Reader<'_>, number: u32, record: &Record<'_>) {
+    /// Adds what one record tells. `was_live`: it describes a file that existed when the volume was formatted anew.
+    pub(crate) fn add(&mut self, reader: &Reader<'_>, number: u32, record: &Record<'_>, was_live: bool) {
+        if reader.is_earlier() && number < RESERVED_RECORDS {
+            return;
+        }
+        let Some(number) = reader.table.number(number.into()) else { return };
         let live = record.in_use();
         let needed = record.is_directory() || record.base().is_some();
         let wanted = if live { reader.want.regular || needed } else { reader.want.removed };
@@ -182,11 +199,15 @@ impl Batch {
         if !wanted && !claims {
             return;
         }
-        let owner = claims.then(|| self.owner(record));
+        let owner = claims.then(|| self.owner(reader, record));
         let links = self.next_link(record);
         let sight = self.look(reader, record, owner, wanted);
-        self.close_owner(owner, &sight, number);
+        let latest =
+            reader.table.formatted.filter(|_| was_live).map_or(sight.latest, |time| time.max(sight.latest));
+        self.close_owner(owner, latest, number);
         if let Some(base) = record.base() {
+            let Some(base_number) = reader.table.number(base.record) else { return };
+            let base = Reference { record: base_number.into(), ..base };
             let owners = self.owners.len() as u32;
             self.extensions.push(Extension {
                 base,
@@ -194,6 +215,7 @@ impl Batch {
                 removed: !live,
                 size: sight.size,
                 tally: sight.tally,
+                covered: sight.tally.covered.saturating_mul(reader.cluster()),
                 first_link: links,
                 links: (self.extension_links.len() as u32).saturating_sub(links),
                 owner: owner.filter(|owner| *owner < owners && *owner != LIVE_OWNER).unwrap_or(u32::MAX),
@@ -216,25 +238,26 @@ impl Batch {
     }
 
     /// The owner of what a record claims. All live files are one.
-    fn owner(&mut self, record: &Record<'_>) -> u32 {
+    fn owner(&mut self, reader: &Reader<'_>, record: &Record<'_>) -> u32 {
         if self.owners.is_empty() {
             self.owners.push(Owner { file: u32::MAX, live: true, journal: 0, latest: FileTime(0) });
         }
         if record.in_use() {
             return LIVE_OWNER;
         }
-        let journal = record.journal();
+        // The journal begins anew with the volume.
+        let journal = if reader.is_earlier() { 0 } else { record.journal() };
         self.owners.push(Owner { file: u32::MAX, live: false, journal, latest: FileTime(0) });
         (self.owners.len() as u32).saturating_sub(1)
     }
 
     /// Completes the owner with what its attributes told, or drops it where it claimed nothing.
-    fn close_owner(&mut self, owner: Option<u32>, sight: &Sight, number: u32) {
+    fn close_owner(&mut self, owner: Option<u32>, latest: FileTime, number: u32) {
         let Some(index) = owner.filter(|index| *index != LIVE_OWNER) else { return };
         if self.claims.last().is_none_or(|claim| claim.owner != index) {
             self.owners.truncate(index as usize);
         } else if let Some(owner) = self.owners.get_mut(index as usize) {
-            owner.latest = sight.latest;
+            owner.latest = latest;
             // Until all pieces are merged an owner names its record, not its file.
             owner.file = number;
         }
@@ -260,7 +283,7 @@ impl Batch {
                         sight.name_attributes = name.attributes;
                         sight.name_tag = name.reparse_tag;
                         if wanted {
-                            self.push_link(&name, extension);
+                            self.push_link(reader, &name, extension);
                         }
                     } else {
                         sight.tally.damaged = true;
@@ -288,9 +311,13 @@ impl Batch {
         sight
     }
 
-    fn push_link(&mut self, name: &FileName<'_>, extension: bool) {
-        let (Ok(parent), Ok(name_at)) = (u32::try_from(name.parent.record), u32::try_from(self.names.len()))
-        else {
+    fn push_link(&mut self, reader: &Reader<'_>, name: &FileName<'_>, extension: bool) {
+        let parent = match u32::try_from(name.parent.record) {
+            // The root directory of every generation is that of the volume.
+            Ok(ROOT) => Some(ROOT),
+            _ => reader.table.number(name.parent.record),
+        };
+        let (Some(parent), Ok(name_at)) = (parent, u32::try_from(self.names.len())) else {
             return;
         };
         let before = self.names.len();
@@ -318,11 +345,13 @@ impl Batch {
                 break;
             };
             covered = covered.saturating_add(run.count);
-            let Place::At(mut first) = run.place else { continue };
-            tally.clusters = tally.clusters.saturating_add(run.count);
-            let mut left = run.count.min(reader.present.saturating_sub(first));
+            let Place::At(first) = run.place else { continue };
+            tally.clusters = tally.clusters.saturating_add(run.count.saturating_mul(reader.table.factor));
+            let left = run.count.min(reader.present.saturating_sub(first));
             tally.beyond |= left < run.count;
             let Some(owner) = owner else { continue };
+            let mut first = first.saturating_mul(reader.table.factor);
+            let mut left = left.saturating_mul(reader.table.factor);
             while left > 0 {
                 let count = u32::try_from(left).unwrap_or(u32::MAX);
                 self.claims.push(Claim { first, count, owner });

@@ -49,6 +49,20 @@ pub struct BootSector {
 const MAX_CLUSTER: u32 = 2 << 20;
 
 impl BootSector {
+    /// The geometry of a volume of `size` bytes whose boot sectors are lost.
+    pub(crate) fn assumed(size: u64, bytes_per_cluster: u32, record_size: u32) -> Self {
+        let bytes_per_sector = 512;
+        Self {
+            bytes_per_sector,
+            bytes_per_cluster,
+            total_sectors: size.checked_div(bytes_per_sector.into()).unwrap_or(0),
+            mft: 0,
+            mft_mirror: 0,
+            record_size,
+            serial: 0,
+        }
+    }
+
     /// Clusters of the volume.
     pub fn clusters(&self) -> u64 {
         let bytes = self.total_sectors.saturating_mul(u64::from(self.bytes_per_sector));

@@ -17,13 +17,16 @@ pub mod record;
 pub mod reparse_point;
 pub mod runs;
 mod scan;
+mod search;
 mod streams;
 pub mod structures;
+mod table;
 pub mod upcase;
+pub mod wof;
 
 use std::sync::{Arc, OnceLock};
 
-use undelfs_source::ReadAt;
+use undelfs_source::{ErrorKind, ReadAt};
 use undelfs_volume::{
     Error, FileSystemKind,
     filesystem::{
@@ -37,7 +40,8 @@ use boot_sector::BootSector;
 use mft::{Ground, Mft};
 use scan::Extensions;
 use streams::FileRecords;
-use structures::VolumeInformation;
+use structures::{StandardInformation, VolumeInformation};
+use table::Table;
 use upcase::UpCase;
 
 // Records of the files that NTFS keeps for itself.
@@ -45,13 +49,18 @@ const VOLUME: u32 = 3;
 const BITMAP: u32 = 6;
 const UPCASE: u32 = 10;
 
+/// Size of a cluster in bytes where nothing tells it.
+const USUAL_CLUSTER: u32 = 4096;
+
 /// Size of the content of `$UpCase` in bytes.
 const UPCASE_SIZE: usize = 128 << 10;
 
 /// An open NTFS volume.
 pub struct Ntfs {
-    ground: Ground,
-    mft: Mft,
+    /// The volume's own file table.
+    own: Table,
+    /// Those of earlier generations of the volume, once they were searched for; in the order of their numbers.
+    earlier: OnceLock<Vec<Table>>,
     facts: Facts,
     upcase: OnceLock<UpCase>,
     extensions: OnceLock<Extensions>,
@@ -78,6 +87,50 @@ impl Ntfs {
         }
         let ground = Ground { volume, boot };
         let mft = Mft::open(&ground, &mut notes)?;
+        Ok(Self::new(ground, mft, false, notes))
+    }
+
+    /// Opens a volume of which the boot sectors or the begin of `$MFT` are lost: searches all of it for FILE records, and
+    /// works out from them what is missing. `boot` is as in [`open`](Self::open).
+    ///
+    /// # Errors
+    /// When no records are found, or `watch` cancelled the search.
+    pub fn rebuild(volume: Arc<dyn ReadAt>, boot: Option<&[u8]>, watch: &dyn Watch) -> Result<Self, Error> {
+        let given = boot.and_then(|bytes| BootSector::parse(bytes, 0).ok());
+        let boot = given.map(|boot| (boot, None)).or_else(|| BootSector::of_volume(&volume).ok());
+        let found = search::tables(search::search(&volume, &[], watch)?);
+        let Some((main, others)) = found.split_first() else {
+            return Err(Error::Refused {
+                kind: ErrorKind::Unsupported,
+                reason: "no FILE records of NTFS were found anywhere on the volume".to_owned(),
+            });
+        };
+        let mut notes = vec![format!(
+            "the file table was put together of {} FILE records that were found on the volume",
+            main.records()
+        )];
+        let boot = match boot {
+            Some((boot, note)) => {
+                notes.extend(note);
+                BootSector { record_size: main.record_size(), ..boot }
+            }
+            None => {
+                let cluster = main.cluster_size(&volume).unwrap_or(USUAL_CLUSTER);
+                notes.push(format!(
+                    "both boot sectors are lost; that clusters have {cluster} bytes is worked out from the FILE records"
+                ));
+                BootSector::assumed(volume.size(), cluster, main.record_size())
+            }
+        };
+        let ground = Ground { volume, boot };
+        let mft = main.table(&ground.volume);
+        let ntfs = Self::new(ground, mft, true, notes);
+        let _ = ntfs.earlier.set(ntfs.earlier_tables(others));
+        Ok(ntfs)
+    }
+
+    fn new(ground: Ground, mft: Mft, is_found: bool, notes: Vec<String>) -> Self {
+        let boot = ground.boot;
         let mut facts = Facts {
             kind: FileSystemKind::Ntfs,
             version: String::new(),
@@ -91,7 +144,66 @@ impl Ntfs {
             notes,
         };
         describe_volume(&ground, &mft, &mut facts);
-        Ok(Self { ground, mft, facts, upcase: OnceLock::new(), extensions: OnceLock::new() })
+        let own = Table { mft, ground, first: 0, factor: 1, formatted: None, is_found };
+        Self { own, earlier: OnceLock::new(), facts, upcase: OnceLock::new(), extensions: OnceLock::new() }
+    }
+
+    /// Searches the volume for file tables of earlier generations, unless that was done.
+    fn find_earlier(&self, watch: &dyn Watch) -> Result<(), Error> {
+        if self.earlier.get().is_none() {
+            let found = search::search(&self.own.ground.volume, &self.own.mft.places(), watch)?;
+            let _ = self.earlier.set(self.earlier_tables(&search::tables(found)));
+        }
+        Ok(())
+    }
+
+    /// The tables of earlier generations among those that were found.
+    fn earlier_tables(&self, found: &[search::Found]) -> Vec<Table> {
+        let own = &self.own.ground;
+        let mut first = self.own.mft.records();
+        let mut tables = Vec::new();
+        for found in found {
+            let cluster = found.cluster_size(&own.volume).unwrap_or(own.boot.bytes_per_cluster);
+            let boot =
+                BootSector { bytes_per_cluster: cluster, record_size: found.record_size(), ..own.boot };
+            let ground = Ground { volume: own.volume.clone(), boot };
+            let factor = cluster.checked_div(own.boot.bytes_per_cluster).unwrap_or(0);
+            let fits = factor > 0 && cluster.is_multiple_of(own.boot.bytes_per_cluster);
+            let Some(found) = found.of_volume(&ground).filter(|_| fits) else { continue };
+            let mft = found.table(&own.volume);
+            let Some(next) = first.checked_add(mft.records()) else { continue };
+            tracing::info!(
+                at = found.at(),
+                records = found.records(),
+                cluster,
+                "found the file table of an earlier generation"
+            );
+            let formatted = Some(self.formatted());
+            tables.push(Table { mft, ground, first, factor: factor.into(), formatted, is_found: true });
+            first = next;
+        }
+        tables
+    }
+
+    /// When the volume was formatted: the birth of `$MFT`.
+    fn formatted(&self) -> FileTime {
+        let record = self.own.mft.read(0).ok();
+        let record = record.as_ref().and_then(|buf| buf.record());
+        let info = record.and_then(|record| {
+            let mut attributes = record.attributes();
+            let info = attributes.find(|attribute| attribute.kind() == kind::STANDARD_INFORMATION)?;
+            StandardInformation::parse(info.resident()?)
+        });
+        info.map_or(FileTime(0), |info| info.created)
+    }
+
+    fn tables(&self) -> impl DoubleEndedIterator<Item = &Table> {
+        std::iter::once(&self.own).chain(self.earlier.get().into_iter().flatten())
+    }
+
+    /// The table that a record is in.
+    fn table_of(&self, record: u32) -> &Table {
+        self.tables().rev().find(|table| table.first <= record).unwrap_or(&self.own)
     }
 
     /// The extension records of a base record that the scan found, ascending.
@@ -103,7 +215,7 @@ impl Ntfs {
 
     /// The streams of one of the volume's own files.
     fn own_streams(&self, record: u32) -> Result<Vec<Stream>, Error> {
-        let base = self.mft.read(record)?;
+        let base = self.own.read(record)?;
         let generation = base.record().map_or(0, |record| record.sequence());
         let time = FileTime(0);
         self.streams(&File {
@@ -129,7 +241,7 @@ impl Ntfs {
                 // The volume's own files have no holes: one is damage, and must not read as zeros.
                 let place = |run: &Run| if run.place == Place::Hole { Place::Lost } else { run.place };
                 let runs = runs.iter().map(|run| Run { place: place(run), ..*run }).collect();
-                Arc::new(self.ground.reader(runs, stream.size, stream.valid))
+                Arc::new(self.own.ground.reader(runs, stream.size, stream.valid))
             }
         })
     }
@@ -163,7 +275,13 @@ impl FileSystem for Ntfs {
     }
 
     fn scan(&self, want: Want, watch: &dyn Watch) -> Result<Scan, Error> {
-        let (scan, extensions) = scan::scan(&self.ground, &self.mft, want, watch)?;
+        if want.deep {
+            self.find_earlier(watch)?;
+        }
+        let tables: Vec<&Table> =
+            self.tables().filter(|table| want.deep || table.formatted.is_none()).collect();
+        let (mut scan, extensions) = scan::scan(&tables, want, watch)?;
+        scan.tables = tables.iter().map(|table| table.describe()).collect();
         // Every scan of the same volume finds the same.
         let _ = self.extensions.set(extensions);
         Ok(scan)
@@ -175,11 +293,14 @@ impl FileSystem for Ntfs {
     }
 
     fn streams(&self, file: &File) -> Result<Vec<Stream>, Error> {
-        Ok(FileRecords::read(self, file)?.streams(&self.ground))
+        let table = self.table_of(file.record);
+        let streams = FileRecords::read(self, file)?.streams(&table.ground);
+        Ok(streams.into_iter().map(|stream| table.to_volume(stream)).collect())
     }
 
     fn link_target(&self, file: &File) -> Result<Option<LinkTarget>, Error> {
-        Ok(FileRecords::read(self, file)?.link_target(&self.ground))
+        let table = self.table_of(file.record);
+        Ok(FileRecords::read(self, file)?.link_target(&table.ground))
     }
 
     fn fold_case(&self, name: &[u8]) -> Vec<u8> {

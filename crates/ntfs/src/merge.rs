@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Makes one scan of the pieces, which are in the order of their records.
-pub(crate) fn merge(batches: Vec<Batch>, cluster: u64) -> Result<(Scan, Extensions), Error> {
-    let mut all = Parts { cluster, ..Parts::default() };
+pub(crate) fn merge(batches: Vec<Batch>) -> Result<(Scan, Extensions), Error> {
+    let mut all = Parts::default();
     all.reserve(&batches);
     for batch in batches {
         all.append(batch)?;
@@ -49,8 +49,6 @@ pub(crate) fn merge(batches: Vec<Batch>, cluster: u64) -> Result<(Scan, Extensio
 
 #[derive(Default)]
 struct Parts {
-    /// Cluster size in bytes.
-    cluster: u64,
     scan: Scan,
     raw_links: Vec<RawLink>,
     extensions: Vec<Extension>,
@@ -208,10 +206,10 @@ impl Parts {
             let (mut found, mut covered) = (0_usize, list.covered);
             for (_, extension) in own {
                 found = found.saturating_add(1);
-                covered = covered.saturating_add(extension.tally.covered);
+                covered = covered.saturating_add(extension.covered);
             }
             let resident = file.flags.contains(FileFlags::RESIDENT);
-            let whole = resident || covered.saturating_mul(self.cluster) >= file.size;
+            let whole = resident || covered >= file.size;
             if found < list.holders || !whole {
                 file.flags.insert(FileFlags::DAMAGED);
             }

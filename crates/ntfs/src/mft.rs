@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use undelfs_source::ReadAt;
+use undelfs_source::{ErrorKind, ReadAt};
 use undelfs_volume::{
     Error,
     filesystem::{Lost, Place, Run, RunReader},
@@ -74,12 +74,18 @@ impl Ground {
     }
 }
 
-/// The master file table.
+/// The master file table, or one that was put together of records that were found.
 pub(crate) struct Mft {
     reader: RunReader,
     record_size: u32,
+    /// Bytes of the units that the reader's runs count.
     cluster: u32,
     records: u32,
+}
+
+/// The error of work that `watch` cancelled.
+pub(crate) fn cancelled() -> Error {
+    Error::Refused { kind: ErrorKind::Cancelled, reason: "the scan was cancelled".to_owned() }
 }
 
 impl Mft {
@@ -107,7 +113,7 @@ impl Mft {
             at: ground.boot.mft.saturating_mul(u64::from(ground.boot.bytes_per_cluster)),
             expected: "a list of runs".to_owned(),
             found: "none".to_owned(),
-            advice: "the file table is lost; recovery needs a search of the whole volume",
+            advice: "the file table is lost; --deep searches the whole volume for its records",
         };
         let record = base.record().ok_or_else(no_runs)?;
         let data = unnamed_data(&record, 0).ok_or_else(no_runs)?;
@@ -155,10 +161,27 @@ impl Mft {
     }
 
     fn new(ground: &Ground, runs: Vec<Run>, size: u64, record_size: u32) -> Self {
-        let records = size.checked_div(u64::from(record_size)).unwrap_or(0);
-        let cluster = ground.boot.bytes_per_cluster;
-        let records = u32::try_from(records).unwrap_or(u32::MAX);
-        Self { reader: ground.reader(runs, size, size), record_size, cluster, records }
+        Self::of_reader(ground.reader(runs, size, size), record_size, ground.boot.bytes_per_cluster)
+    }
+
+    /// The table of `reader`, whose runs count units of `unit` bytes.
+    pub(crate) fn of_reader(reader: RunReader, record_size: u32, unit: u32) -> Self {
+        let records = reader.size().checked_div(u64::from(record_size)).unwrap_or(0);
+        Self { reader, record_size, cluster: unit, records: u32::try_from(records).unwrap_or(u32::MAX) }
+    }
+
+    /// Where the table's bytes are on the volume, in order.
+    pub(crate) fn places(&self) -> Vec<Range<u64>> {
+        let unit = u64::from(self.cluster);
+        let mut places: Vec<Range<u64>> = Vec::new();
+        for run in self.reader.runs().iter() {
+            let Place::At(first) = run.place else { continue };
+            let left = self.reader.size().saturating_sub(run.first.saturating_mul(unit));
+            let start = first.saturating_mul(unit);
+            places.push(start..start.saturating_add(run.count.saturating_mul(unit).min(left)));
+        }
+        places.sort_by_key(|range| range.start);
+        places
     }
 
     /// Bytes of the table whose place is described.
@@ -252,7 +275,7 @@ fn first_record(ground: &Ground, cluster: u64) -> Result<RecordBuf, Error> {
         at,
         expected: "a FILE record in use that has a $DATA attribute".to_owned(),
         found,
-        advice: "the start of the file table is damaged",
+        advice: "the start of the file table is damaged; --deep searches the whole volume for the rest of it",
     })
 }
 

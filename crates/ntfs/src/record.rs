@@ -2,14 +2,14 @@
 
 use undelfs_source::bytes::u16_at;
 use zerocopy::{
-    FromBytes, Immutable, KnownLayout, Unaligned,
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
     little_endian::{U16, U32, U64},
 };
 
 use crate::attribute::Attributes;
 
 /// The header of a FILE record.
-#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct Layout {
     signature: [u8; 4],
@@ -132,10 +132,30 @@ impl RecordBuf {
         Some(Self { bytes, sound })
     }
 
+    /// The record as [`free`] makes it look.
+    #[must_use]
+    pub fn freed(mut self) -> Self {
+        free(&mut self.bytes);
+        self
+    }
+
     /// The record.
     pub fn record(&self) -> Option<Record<'_>> {
         Record::view(&self.bytes, self.sound)
     }
+}
+
+/// Makes the FILE record in `bytes` look freed, as formatting the volume does to all records without touching them.
+/// Says whether it was in use.
+pub fn free(bytes: &mut [u8]) -> bool {
+    let Ok((header, _)) = Layout::mut_from_prefix(bytes) else { return false };
+    let flags = header.flags.get();
+    if header.signature != *b"FILE" || flags & IN_USE == 0 {
+        return false;
+    }
+    header.flags.set(flags & !IN_USE);
+    header.sequence.set(freed(header.sequence.get()));
+    true
 }
 
 /// Puts back the last two bytes of each block, which NTFS replaces by a check number on the volume. The result

@@ -3,7 +3,7 @@
 use undelfs_source::{ErrorKind, bytes::u16_at, bytes::u32_at};
 use undelfs_volume::filesystem::{LinkTarget, Refusal};
 
-use crate::name::to_wtf8;
+use crate::{name::to_wtf8, wof};
 
 // Tags from MS-FSCC 2.1.2.1.
 const MOUNT_POINT: u32 = 0xA000_0003;
@@ -13,6 +13,14 @@ const WOF: u32 = 0x8000_0017;
 const DEDUP: u32 = 0x8000_0013;
 const HSM: u32 = 0xC000_0004;
 const HSM2: u32 = 0x8000_0006;
+const SIS: u32 = 0x8000_0007;
+const WIM: u32 = 0x8000_0008;
+const FILE_PLACEHOLDER: u32 = 0x8000_0015;
+const WCI: u32 = 0x8000_0018;
+const WCI_1: u32 = 0x9000_1018;
+const PROJFS: u32 = 0x9000_001C;
+const STORAGE_SYNC: u32 = 0x8000_001E;
+const ONEDRIVE: u32 = 0x8000_0021;
 /// All sixteen cloud tags have these bits; the others number the provider.
 const CLOUD: u32 = 0x9000_001A;
 const CLOUD_MASK: u32 = 0xFFFF_0FFF;
@@ -89,21 +97,56 @@ fn windows_target(name: &[u8], relative: bool) -> Option<LinkTarget> {
     }
 }
 
-/// Why the content of a file with this tag and these `FILE_ATTRIBUTE_*` bits cannot be given as it stands in
-/// the unnamed stream; `None` where it can.
-pub fn refusal(tag: u32, attributes: u32) -> Option<Refusal> {
+/// What is the content of a file whose unnamed stream is not.
+#[derive(Debug)]
+pub enum Substitute {
+    /// The stream that the Windows Overlay Filter compressed.
+    Compressed(wof::Algorithm),
+    /// Something that is not on the volume, or in a form that is not known.
+    Elsewhere(Refusal),
+}
+
+/// What is the content of a file with this reparse point and these `FILE_ATTRIBUTE_*` bits; `None` where it is the
+/// unnamed stream.
+pub fn substitute(content: &[u8], attributes: u32) -> Option<Substitute> {
+    let tag = tag(content)?;
+    let absent = attributes & NOT_LOCAL != 0;
     let what = match tag {
-        WOF => "it is compressed by the Windows Overlay Filter (CompactOS), which this version cannot decode",
+        WOF => match wof::Algorithm::of_reparse_point(content) {
+            Ok(algorithm) => return Some(Substitute::Compressed(algorithm)),
+            Err(what) => what,
+        },
+        _ => elsewhere(tag, absent)?.to_owned(),
+    };
+    Some(Substitute::Elsewhere(Refusal {
+        kind: ErrorKind::Unsupported,
+        reason: format!("the content cannot be read: {what} (reparse tag {tag:#010x})"),
+    }))
+}
+
+/// Where the content of a file with this tag is, if it is not on the volume. `absent` is true where the attributes say
+/// so: these files may be whole too.
+fn elsewhere(tag: u32, absent: bool) -> Option<&'static str> {
+    Some(match tag {
         DEDUP => "its content is in the chunk store of Data Deduplication, not in the file",
+        SIS => "its content is in the common store of Single Instance Storage, not in the file",
+        WIM => "its content is in a WIM image that was mounted, not in the file",
         HSM | HSM2 => "its content was moved to other storage (HSM); only a stub is on this volume",
-        _ if tag & CLOUD_MASK == CLOUD && attributes & NOT_LOCAL != 0 => {
+        STORAGE_SYNC if absent => "its content was moved to Azure File Sync; only a stub is on this volume",
+        FILE_PLACEHOLDER | ONEDRIVE if absent => {
+            "it is a placeholder of OneDrive; its content is not on this volume"
+        }
+        WCI | WCI_1 if absent => {
+            "it is a placeholder in a Windows container; its content is in the container's base image"
+        }
+        PROJFS if absent => {
+            "it is a placeholder of the Windows Projected File System (such as VFS for Git); its content was never on \
+             this volume"
+        }
+        _ if tag & CLOUD_MASK == CLOUD && absent => {
             "it is a placeholder of a cloud service; its content is not on this volume"
         }
         _ => return None,
-    };
-    Some(Refusal {
-        kind: ErrorKind::Unsupported,
-        reason: format!("the content cannot be read: {what} (reparse tag {tag:#010x})"),
     })
 }
 
@@ -152,11 +195,40 @@ mod tests {
         assert_eq!(interix_target(&interix), Some(LinkTarget::Verbatim(b"/etc/x".to_vec())));
     }
 
+    fn named(tag: u32, attributes: u32) -> Option<String> {
+        match substitute(&tag.to_le_bytes(), attributes)? {
+            Substitute::Elsewhere(refusal) => Some(refusal.reason),
+            Substitute::Compressed(algorithm) => Some(algorithm.to_string()),
+        }
+    }
+
     #[test]
-    fn content_that_is_elsewhere_is_refused_and_not_read_as_zeros() {
-        assert!(refusal(WOF, 0).is_some() && refusal(DEDUP, 0).is_some());
-        assert!(refusal(0x9000_601A, 0x40_0000).is_some());
-        assert!(refusal(0x9000_601A, 0x20).is_none() && refusal(SYMLINK, 0).is_none());
+    fn content_that_is_elsewhere_is_refused_with_what_it_is() {
+        const RECALL: u32 = 0x40_0000;
+        for (tag, attributes, word) in [
+            (DEDUP, 0, "Deduplication"),
+            (SIS, 0, "Single Instance"),
+            (WIM, 0, "WIM"),
+            (HSM, 0, "HSM"),
+            (HSM2, 0, "HSM"),
+            (STORAGE_SYNC, RECALL, "Azure"),
+            (ONEDRIVE, 0x1000, "OneDrive"),
+            (FILE_PLACEHOLDER, 0x1000, "OneDrive"),
+            (WCI_1, RECALL, "container"),
+            (PROJFS, RECALL, "Projected"),
+            (0x9000_601A, RECALL, "cloud"),
+            (WOF, 0, "Overlay"),
+        ] {
+            let reason = named(tag, attributes).unwrap();
+            assert!(reason.contains(word) && reason.contains(&format!("{tag:#010x}")), "{reason}");
+        }
+    }
+
+    #[test]
+    fn content_that_is_here_is_given() {
+        for tag in [0x9000_601A, STORAGE_SYNC, ONEDRIVE, WCI, PROJFS, SYMLINK, 0x8000_001B] {
+            assert_eq!(named(tag, 0x420), None, "{tag:#010x}");
+        }
     }
 
     proptest! {
@@ -166,6 +238,7 @@ mod tests {
             let tag = [MOUNT_POINT, SYMLINK, LX_SYMLINK, WOF][which];
             bytes.splice(..0, tag.to_le_bytes());
             let _ = link_target(&bytes);
+            let _ = substitute(&bytes, 0);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use undelfs_source::{ErrorKind, ReadAt};
+use undelfs_source::ReadAt;
 use undelfs_volume::{
     Error,
     filesystem::{Scan, Want, Watch},
@@ -14,8 +14,9 @@ use undelfs_volume::{
 use crate::{
     batch::{Batch, Reader},
     merge,
-    mft::{Ground, Mft},
-    record::Record,
+    mft::{Mft, cancelled},
+    record::{self, Record},
+    table::Table,
 };
 
 /// Bytes of `$MFT` that are read at once.
@@ -24,13 +25,17 @@ const PIECE: u32 = 1 << 20;
 /// Which extension records name which base record, ascending.
 pub(crate) type Extensions = Vec<(u32, u32)>;
 
-/// Reads all records of `mft`.
-pub(crate) fn scan(
-    ground: &Ground,
-    mft: &Mft,
-    want: Want,
-    watch: &dyn Watch,
-) -> Result<(Scan, Extensions), Error> {
+/// Reads all records of `tables`, which are in the order of their numbers. The first one is the volume's own.
+pub(crate) fn scan(tables: &[&Table], want: Want, watch: &dyn Watch) -> Result<(Scan, Extensions), Error> {
+    let mut batches = Vec::new();
+    for table in tables {
+        batches.extend(scan_table(table, want, watch)?);
+    }
+    merge::merge(batches)
+}
+
+fn scan_table(table: &Table, want: Want, watch: &dyn Watch) -> Result<Vec<Batch>, Error> {
+    let (ground, mft) = (&table.ground, &table.mft);
     let per_piece = PIECE.checked_div(mft.record_size()).unwrap_or(1).max(1);
     let present = mft.present_records(ground);
     let records: u32 = present.iter().map(|range| range.end.saturating_sub(range.start)).sum();
@@ -43,7 +48,7 @@ pub(crate) fn scan(
         })
         .collect();
     watch.total(u64::from(records));
-    let reader = Reader::new(ground, want);
+    let reader = Reader::new(table, want);
     // Each thread takes the next piece, so that the table is read in the order in which it stands.
     let next = AtomicUsize::new(0);
     let mut batches: Vec<(usize, Batch)> = rayon::broadcast(|_| {
@@ -61,7 +66,7 @@ pub(crate) fn scan(
     .collect();
     batches.sort_unstable_by_key(|(number, _)| *number);
     let mut batches: Vec<Batch> = batches.into_iter().map(|(_, batch)| batch).collect();
-    if records < mft.records() {
+    if records < mft.records() && !table.is_found {
         let missing = mft.records().saturating_sub(records);
         let mut last = Batch::default();
         last.note(|| {
@@ -72,12 +77,9 @@ pub(crate) fn scan(
         batches.push(last);
     }
     if watch.cancelled() {
-        return Err(Error::Refused {
-            kind: ErrorKind::Cancelled,
-            reason: "the scan was cancelled".to_owned(),
-        });
+        return Err(cancelled());
     }
-    merge::merge(batches, u64::from(ground.boot.bytes_per_cluster))
+    Ok(batches)
 }
 
 fn read_piece(reader: &Reader<'_>, mft: &Mft, buf: &mut Vec<u8>, records: Range<u32>) -> Batch {
@@ -99,8 +101,9 @@ fn read_piece(reader: &Reader<'_>, mft: &Mft, buf: &mut Vec<u8>, records: Range<
     for (number, bytes) in records.zip(buf.chunks_exact_mut(size)) {
         let started = bytes.starts_with(b"FILE") || bytes.starts_with(b"BAAD");
         let foreign = !started && bytes.iter().any(|byte| *byte != 0);
+        let was_live = reader.is_earlier() && record::free(bytes);
         match Record::parse(bytes) {
-            Some(record) => batch.add(reader, number, &record),
+            Some(record) => batch.add(reader, number, &record, was_live),
             None if started => batch.note(|| {
                 format!(
                     "FILE record {number} of `$MFT` is torn or damaged; the file that it described is missing"

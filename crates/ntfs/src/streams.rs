@@ -16,8 +16,10 @@ use crate::{
     mft::Ground,
     name::to_wtf8,
     record::{Record, RecordBuf, same_generation},
-    reparse_point,
+    reparse_point::{self, Substitute},
     structures::StandardInformation,
+    table::Table,
+    wof,
 };
 
 /// Longest content of a reparse point that is read, in bytes; NTFS allows 16 KiB.
@@ -33,11 +35,12 @@ pub(crate) struct FileRecords {
 impl FileRecords {
     /// Reads the records of `file`.
     pub(crate) fn read(ntfs: &Ntfs, file: &File) -> Result<Self, Error> {
-        let base = ntfs.mft.read(file.record)?;
+        let table = ntfs.table_of(file.record);
+        let base = table.read(file.record)?;
         let removed = file.flags.contains(FileFlags::REMOVED);
         let changed = || Error::Structure {
             structure: "FILE record",
-            at: ntfs.mft.offset(file.record),
+            at: table.mft.offset(file.record.saturating_sub(table.first)),
             expected: format!("sequence number {}, as when it was scanned", file.generation),
             found: "another".to_owned(),
             advice: "somebody writes to the source; mount a copy, or mount again",
@@ -48,14 +51,14 @@ impl FileRecords {
         }
         // Records that the list names come first: where two describe the same clusters, theirs is the description
         // that was in force. The scan knows of those that a list which was cut or overwritten leaves out.
-        let mut numbers = listed_records(ntfs, &record);
+        let mut numbers = listed_records(table, &record);
         let listed = numbers.len();
         numbers.extend(ntfs.extensions_of(file.record).take(MAX_RECORDS));
         let (listed, others) = numbers.split_at(listed);
         let others = others.iter().filter(|number| listed.binary_search(number).is_err());
         let mut records = vec![base];
         for number in listed.iter().chain(others) {
-            records.extend(ntfs.mft.read(*number).ok().filter(|part| belongs(part, file, removed)));
+            records.extend(table.read(*number).ok().filter(|part| belongs(table, part, file, removed)));
         }
         Ok(Self { records })
     }
@@ -82,31 +85,36 @@ impl FileRecords {
     pub(crate) fn streams(&self, ground: &Ground) -> Vec<Stream> {
         let mut parts: Vec<Part<'_>> = self.attributes().filter_map(|a| Part::new(ground, a)).collect();
         parts.sort_by(|a, b| (a.name, a.first).cmp(&(b.name, b.first)));
-        let refusal = self.refusal(ground);
-        let mut streams: Vec<Stream> = parts
-            .chunk_by(|a, b| a.name == b.name)
-            .map(|parts| stream(ground, parts, refusal.as_ref()))
-            .collect();
+        let substitute = self.substitute(ground);
+        let refusal = match &substitute {
+            Some(Substitute::Elsewhere(refusal)) => Some(refusal),
+            _ => None,
+        };
+        let mut streams: Vec<Stream> =
+            parts.chunk_by(|a, b| a.name == b.name).map(|parts| stream(ground, parts, refusal)).collect();
         streams.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(Substitute::Compressed(algorithm)) = substitute {
+            wof::unfold(&mut streams, algorithm);
+        }
         streams
     }
 
-    /// Why the unnamed stream is not the file's content, where it is not.
-    fn refusal(&self, ground: &Ground) -> Option<Refusal> {
+    /// What is the file's content, where the unnamed stream is not.
+    fn substitute(&self, ground: &Ground) -> Option<Substitute> {
         let content = self.reparse_point(ground)?;
         let info = self.attributes().find(|a| a.kind() == kind::STANDARD_INFORMATION);
         let attributes = info
             .and_then(|info| StandardInformation::parse(info.resident()?))
             .map_or(0, |info| info.attributes);
-        reparse_point::refusal(reparse_point::tag(&content)?, attributes)
+        reparse_point::substitute(&content, attributes)
     }
 }
 
 /// The records that a file's attribute list names, ascending.
-fn listed_records(ntfs: &Ntfs, record: &Record<'_>) -> Vec<u32> {
-    let entries = ntfs.ground.attribute_list(record).unwrap_or_default();
+fn listed_records(table: &Table, record: &Record<'_>) -> Vec<u32> {
+    let entries = table.ground.attribute_list(record).unwrap_or_default();
     let mut numbers: Vec<u32> =
-        entries.iter().filter_map(|entry| u32::try_from(entry.holder.record).ok()).collect();
+        entries.iter().filter_map(|entry| table.number(entry.holder.record)).collect();
     numbers.sort_unstable();
     numbers.dedup();
     numbers.truncate(MAX_RECORDS);
@@ -114,10 +122,10 @@ fn listed_records(ntfs: &Ntfs, record: &Record<'_>) -> Vec<u32> {
 }
 
 /// True when `part` extends `file`.
-fn belongs(part: &RecordBuf, file: &File, removed: bool) -> bool {
+fn belongs(table: &Table, part: &RecordBuf, file: &File, removed: bool) -> bool {
     let Some(record) = part.record() else { return false };
     record.base().is_some_and(|base| {
-        base.record == u64::from(file.record)
+        table.number(base.record) == Some(file.record)
             && record.in_use() != removed
             && base.sequence == file.generation
     })

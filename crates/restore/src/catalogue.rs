@@ -5,7 +5,7 @@ mod placement;
 
 use std::{borrow::Cow, ops::Range};
 
-use undelfs_volume::filesystem::{Facts, File, FileFlags, Link, Run, Scan};
+use undelfs_volume::filesystem::{Facts, File, FileFlags, Link, RecordTable, Run, Scan};
 
 use crate::{
     View,
@@ -28,6 +28,7 @@ pub struct Catalogue {
     facts: Facts,
     view: View,
     notes: Vec<String>,
+    tables: Vec<RecordTable>,
 }
 
 /// One restorable file: a file or directory under one of its names.
@@ -36,6 +37,10 @@ pub struct RestorableFile<'a> {
     pub path: &'a [u8],
     /// The file.
     pub file: &'a File,
+    /// Number of its record, in the table that it stands in.
+    pub record: u32,
+    /// Which structure name and content come from.
+    pub provenance: &'a str,
     /// Clusters that the allocation bitmap has in use now; all of them for a file that still exists.
     pub clusters_in_use: u64,
     /// How far the content can be trusted.
@@ -62,7 +67,7 @@ impl Catalogue {
     pub(crate) fn new(mut scan: Scan, facts: &Facts, allocation: Option<Allocation>, view: View) -> Self {
         let overlaps = Overlaps::find(&mut scan.claims, &scan.owners);
         let damage = damage(&scan, &overlaps, allocation.as_ref());
-        let Scan { mut files, mut links, mut names, mut notes, claims, owners } = scan;
+        let Scan { mut files, mut links, mut names, mut notes, claims, owners, tables } = scan;
         drop((claims, owners));
         files.shrink_to_fit();
         links.shrink_to_fit();
@@ -83,7 +88,8 @@ impl Catalogue {
         let tree = Hierarchy::new(lists, &placement);
         drop(placement);
         let notes = facts.notes.iter().cloned().chain(notes).collect();
-        Self { files, links, names, damage, overlaps, allocation, tree, facts: facts.clone(), view, notes }
+        let facts = facts.clone();
+        Self { files, links, names, damage, overlaps, allocation, tree, facts, view, notes, tables }
     }
 
     pub(crate) fn lists(&self) -> Lists<'_> {
@@ -112,6 +118,13 @@ impl Catalogue {
 
     pub(crate) fn file(&self, index: u32) -> Option<&File> {
         self.files.get(index as usize)
+    }
+
+    /// Which structure a file comes from, and the number of its record in it.
+    pub(crate) fn origin(&self, file: &File) -> (&str, u32) {
+        let index = self.tables.partition_point(|table| table.first <= file.record).saturating_sub(1);
+        let table = self.tables.get(index);
+        table.map_or(("", file.record), |table| (&table.provenance, file.record.saturating_sub(table.first)))
     }
 
     pub(crate) fn files(&self) -> u32 {
@@ -242,9 +255,13 @@ impl Catalogue {
     ) -> Option<RestorableFile<'a>> {
         paths.write(self, node, path);
         let (confidence, reason) = self.judge(index);
+        let file = self.file(index)?;
+        let (provenance, record) = self.origin(file);
         Some(RestorableFile {
             path,
-            file: self.file(index)?,
+            file,
+            record,
+            provenance,
             clusters_in_use: self.clusters_in_use(index),
             confidence,
             reason: reason.to_string(),

@@ -75,28 +75,71 @@ impl StreamState {
     }
 
     /// Finds what of a stream of the file with this index was overwritten.
-    pub(crate) fn new(catalogue: &Catalogue, index: u32, stream: Stream, cluster: u32) -> Self {
+    pub(crate) fn new(
+        catalogue: &Catalogue,
+        index: u32,
+        stream: Stream,
+        volume: &Arc<dyn ReadAt>,
+        cluster: u32,
+    ) -> Self {
         let Layout::Runs(runs) = &stream.layout else {
             return Self { stream, runs: Arc::new([]), overwritten: Vec::new() };
         };
         let runs = if catalogue.untouched(index) { runs.clone() } else { mask(catalogue, index, runs) };
-        let written = stream.size.min(stream.valid);
-        let unit = stream.codec.as_ref().map_or(1, |codec| codec.unit().max(1));
-        let mut overwritten: Vec<Range<u64>> = Vec::new();
+        let mut lost: Vec<Range<u64>> = Vec::new();
         for run in runs.iter().filter(|run| run.place == Place::Lost) {
             let start = run.first.saturating_mul(u64::from(cluster));
-            let end = run.first.saturating_add(run.count).saturating_mul(u64::from(cluster));
-            // Where one cluster of a unit is gone the unit cannot be decoded.
-            let range =
-                (start / unit * unit).min(written)..end.div_ceil(unit).saturating_mul(unit).min(written);
-            match overwritten.last_mut() {
-                _ if range.is_empty() => {}
-                Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
-                _ => overwritten.push(range),
-            }
+            push_range(
+                &mut lost,
+                start..run.first.saturating_add(run.count).saturating_mul(u64::from(cluster)),
+            );
         }
-        Self { stream, runs, overwritten }
+        let mut state = Self { stream, runs, overwritten: Vec::new() };
+        state.overwritten = state.content_of(lost, volume, cluster);
+        state
     }
+
+    /// The ranges of content that are made of any of these ranges of the stored bytes. Both ascend without touching
+    /// each other.
+    pub(crate) fn content_of(
+        &self,
+        stored: Vec<Range<u64>>,
+        volume: &Arc<dyn ReadAt>,
+        cluster: u32,
+    ) -> Vec<Range<u64>> {
+        let ranges = match &self.stream.codec {
+            Some(codec) if !stored.is_empty() => {
+                let raw = stored_bytes(&self.stream, volume, self.runs.clone(), cluster, Lost::Error);
+                codec.depends_on(&stored, &raw)
+            }
+            _ => stored,
+        };
+        let written = self.stream.size.min(self.stream.valid);
+        let clipped = ranges.into_iter().map(|range| range.start..range.end.min(written));
+        clipped.filter(|range| !range.is_empty()).collect()
+    }
+}
+
+/// Adds a range to those before it, which do not begin later.
+pub(crate) fn push_range(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
+    match ranges.last_mut() {
+        _ if range.is_empty() => {}
+        Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+        _ => ranges.push(range),
+    }
+}
+
+/// The bytes of a stream that is to be decoded, to the end of its last cluster.
+fn stored_bytes(
+    stream: &Stream,
+    volume: &Arc<dyn ReadAt>,
+    runs: Arc<[Run]>,
+    cluster: u32,
+    lost: Lost,
+) -> RunReader {
+    let clusters = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
+    let stored = clusters.saturating_mul(u64::from(cluster)).max(stream.size);
+    RunReader::new(volume.clone(), runs, cluster, stored, stored, lost)
 }
 
 /// Most parts that the runs of a stream are cut into. Beyond that the rest of the stream counts as overwritten.
@@ -163,24 +206,33 @@ impl Opening<'_> {
         if let Some(Refusal { kind, reason }) = &stream.refusal {
             return Err(Error::refused(*kind, reason.clone()));
         }
-        let runs = match (&stream.layout, self.overwritten) {
-            (Layout::Resident(content), _) => return Ok(Arc::new(Resident(content.clone()))),
-            (Layout::Runs(runs), Overwritten::Raw) => runs.clone(),
-            (Layout::Runs(_), _) => state.runs.clone(),
+        let (raw, runs): (Box<dyn ReadAt>, usize) = match (&stream.layout, &stream.codec) {
+            (Layout::Resident(content), None) => return Ok(Arc::new(Resident(content.clone()))),
+            (Layout::Resident(content), Some(_)) => (Box::new(content.clone()), 0),
+            (Layout::Runs(runs), codec) => {
+                let as_it_is = self.overwritten == Overwritten::Raw;
+                let runs = if as_it_is { runs.clone() } else { state.runs.clone() };
+                let lost = if self.overwritten == Overwritten::Error { Lost::Error } else { Lost::Zeros };
+                if codec.is_none() {
+                    let (size, valid) = (stream.size, stream.valid);
+                    let reader = RunReader::new(self.volume.clone(), runs, self.cluster, size, valid, lost);
+                    return Ok(Arc::new(Stored(reader)));
+                }
+                // No unit is decoded of which a part is known to be gone.
+                let lost = if as_it_is { lost } else { Lost::Error };
+                let raw = stored_bytes(stream, self.volume, runs, self.cluster, lost);
+                let runs = raw.runs().len();
+                (Box::new(raw), runs)
+            }
         };
-        let lost = if self.overwritten == Overwritten::Error { Lost::Error } else { Lost::Zeros };
         let Some(codec) = &stream.codec else {
-            let reader =
-                RunReader::new(self.volume.clone(), runs, self.cluster, stream.size, stream.valid, lost);
-            return Ok(Arc::new(Stored(reader)));
+            return Err(Error::refused(ErrorKind::Other, "a stream without a codec has no units"));
         };
-        let clusters = runs.last().map_or(0, |run| run.first.saturating_add(run.count));
-        let stored = clusters.saturating_mul(u64::from(self.cluster)).max(stream.size);
-        let raw = RunReader::new(self.volume.clone(), runs, self.cluster, stored, stored, lost);
         let gone = if self.overwritten == Overwritten::Raw { Vec::new() } else { state.overwritten.clone() };
         Ok(Arc::new(Coded {
             codec: codec.clone(),
             raw,
+            runs,
             size: stream.size,
             valid: stream.valid.min(stream.size),
             gone,
@@ -206,7 +258,9 @@ impl Content for Resident {
 /// A stream whose units are decoded, and held in the cluster cache.
 struct Coded {
     codec: Arc<dyn Codec>,
-    raw: RunReader,
+    raw: Box<dyn ReadAt>,
+    /// How many runs `raw` has.
+    runs: usize,
     size: u64,
     valid: u64,
     gone: Vec<Range<u64>>,
@@ -253,7 +307,7 @@ impl Content for Coded {
     }
 
     fn runs(&self) -> usize {
-        self.raw.runs().len() + self.gone.len()
+        self.runs + self.gone.len()
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, Error> {

@@ -84,7 +84,7 @@ impl Context {
         keys: &[Key],
         watch: &dyn Watch,
     ) -> Result<Vec<Self>, Error> {
-        let (entries, notes) = select(&source, selection, path, keys, watch)?;
+        let (entries, notes) = select(&source, selection, path, options.deep, keys, watch)?;
         let cache = Arc::new(ClusterCache::new(options.cache_bytes));
         let alone = entries.len() == 1;
         let mut starts = BTreeSet::new();
@@ -92,7 +92,9 @@ impl Context {
             .into_iter()
             .map(|entry| {
                 let opened = match starts.insert(entry.start_sector) {
-                    true => Opened::new(&entry, &source, selection.boot_sector, alone, keys, watch),
+                    true => {
+                        Opened::new(&entry, &source, selection.boot_sector, alone, options.deep, keys, watch)
+                    }
                     false => Err(listed_twice(&entry)),
                 };
                 let opened = match opened {
@@ -227,7 +229,8 @@ impl Context {
         };
         let started = Instant::now();
         let view = self.options.view;
-        let want = Want { removed: view != View::Regular, regular: view != View::Deleted };
+        let want =
+            Want { removed: view != View::Regular, regular: view != View::Deleted, deep: self.options.deep };
         let scan = file_system.scan(want, watch)?;
         let facts = file_system.facts();
         let bitmap = file_system.bitmap().filter(|_| want.removed);
@@ -274,7 +277,7 @@ impl Context {
         let streams: Streams = file_system
             .streams(file)?
             .into_iter()
-            .map(|stream| Arc::new(StreamState::new(catalogue, index, stream, cluster)))
+            .map(|stream| Arc::new(StreamState::new(catalogue, index, stream, &self.opened.volume, cluster)))
             .collect();
         if streams.iter().map(|state| state.runs().len()).sum::<usize>() <= RUNS_AT_HAND {
             self.lock_at_hand().put(index, streams.clone());

@@ -27,20 +27,22 @@ pub(crate) struct Opened {
     /// Why nothing but the volume's bytes can be shown, where that is so.
     pub(crate) closed: Option<(ErrorKind, String)>,
     pub(crate) notes: Vec<String>,
+    deep: bool,
 }
 
 impl Opened {
     /// Opens the volume at `entry`. That it is locked or holds nothing known is no error. `alone`: the keys are meant
-    /// for no other volume.
+    /// for no other volume. `deep`: what has no sound file table is searched for records.
     pub(crate) fn new(
         entry: &Volume,
         source: &Arc<dyn ReadAt>,
         boot_sector: Option<u64>,
         alone: bool,
+        deep: bool,
         keys: &[Key],
         watch: &dyn Watch,
     ) -> Result<Self, Error> {
-        let mut opened = Self::bare(entry, source);
+        let mut opened = Self { deep, ..Self::bare(entry, source) };
         let encrypted = match entry.file_system {
             FileSystemKind::BitLocker => true,
             FileSystemKind::Unknown => {
@@ -64,8 +66,11 @@ impl Opened {
             let at = sector.checked_mul(u64::from(entry.sector_size))?;
             source.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
         });
-        match file_system(entry.file_system, &opened.volume, boot.as_deref()) {
-            Some(file_system) => opened.file_system = Some(file_system?),
+        match file_system(entry.file_system, &opened.volume, boot.as_deref(), deep.then_some(watch)) {
+            Some(file_system) => {
+                opened.file_system = Some(file_system?);
+                opened.kind = FileSystemKind::Ntfs;
+            }
             None if entry.file_system == FileSystemKind::Unknown => {
                 opened.closed = Some((ErrorKind::Unsupported, unknown(entry)));
             }
@@ -88,6 +93,7 @@ impl Opened {
             unlocked: None,
             closed: None,
             notes: Vec::new(),
+            deep: false,
         }
     }
 
@@ -114,8 +120,11 @@ impl Opened {
         self.unlocked = Some(unlocked);
         self.kind = recognise(&self.volume);
         self.closed = None;
-        match file_system(self.kind, &self.volume, None) {
-            Some(Ok(file_system)) => self.file_system = Some(file_system),
+        match file_system(self.kind, &self.volume, None, self.deep.then_some(watch)) {
+            Some(Ok(file_system)) => {
+                self.file_system = Some(file_system);
+                self.kind = FileSystemKind::Ntfs;
+            }
             Some(Err(error)) => self.closed = Some((error.kind(), error.to_string())),
             None => {
                 let only = "; only its decrypted bytes are shown, in .undelfs/volume.img";
@@ -142,18 +151,28 @@ fn recognise(volume: &dyn ReadAt) -> FileSystemKind {
     }
 }
 
-/// Opens the file system of a volume; `None` where it is not known or not supported. Adding a file system adds a
-/// line here.
+/// Opens the file system of a volume; `None` where it is not known or not supported. With `search` a volume whose own
+/// description is lost is searched for it. Adding a file system adds a line here.
 fn file_system(
     kind: FileSystemKind,
     volume: &Arc<dyn ReadAt>,
     boot: Option<&[u8]>,
+    search: Option<&dyn Watch>,
 ) -> Option<Result<Box<dyn FileSystem>, Error>> {
-    match kind {
-        FileSystemKind::Ntfs => {
-            let ntfs = Ntfs::open(volume.clone(), boot);
-            Some(ntfs.map(|ntfs| Box::new(ntfs) as Box<dyn FileSystem>).map_err(Error::from))
+    let boxed = |ntfs| Box::new(ntfs) as Box<dyn FileSystem>;
+    match (kind, search) {
+        (FileSystemKind::Ntfs, _) => {
+            let ntfs = Ntfs::open(volume.clone(), boot).or_else(|error| match search {
+                Some(watch) => Ntfs::rebuild(volume.clone(), boot, watch),
+                None => Err(error),
+            });
+            Some(ntfs.map(boxed).map_err(Error::from))
         }
+        (FileSystemKind::Unknown, Some(watch)) => match Ntfs::rebuild(volume.clone(), boot, watch) {
+            Ok(ntfs) => Some(Ok(boxed(ntfs))),
+            Err(error) if error.kind() == ErrorKind::Cancelled => Some(Err(error.into())),
+            Err(_) => None,
+        },
         _ => None,
     }
 }

@@ -33,6 +33,8 @@ pub struct Options {
     pub streams_as_files: bool,
     /// Bound of the cluster cache in bytes.
     pub cache_bytes: u64,
+    /// The whole volume is searched for what its file table does not tell.
+    pub deep: bool,
 }
 
 impl Options {
@@ -47,6 +49,7 @@ impl Default for Options {
             overwritten: Overwritten::default(),
             streams_as_files: false,
             cache_bytes: Self::DEFAULT_CACHE,
+            deep: false,
         }
     }
 }

@@ -109,8 +109,8 @@ impl Property {
                 }
                 None => None,
             },
-            Self::Record => Some(format!("{}-{}", of.file.record, of.file.generation)),
-            Self::Provenance => Some(report::PROVENANCE.to_owned()),
+            Self::Record => Some(format!("{}-{}", of.catalogue.origin(of.file).1, of.file.generation)),
+            Self::Provenance => Some(of.catalogue.origin(of.file).0.to_owned()),
             Self::Created => Some(report::time(of.file.created)),
             Self::Streams => of.other_streams()?,
         })

@@ -17,9 +17,6 @@ use crate::{
 
 pub(crate) use overview::{overview, summary};
 
-/// Where the names and runs of files come from.
-pub(crate) const PROVENANCE: &str = "$MFT";
-
 /// How restorable files are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -126,7 +123,7 @@ fn write_csv(csv: &mut csv::Writer<Vec<u8>>, of: &RestorableFile<'_>) {
     let mut field = |bytes: &[u8]| drop(csv.write_field(bytes));
     field(of.path);
     let mut digits = itoa::Buffer::new();
-    field(digits.format(file.record).as_bytes());
+    field(digits.format(of.record).as_bytes());
     field(digits.format(file.generation).as_bytes());
     field(state(file).as_bytes());
     field(kind(file).as_bytes());

@@ -37,6 +37,7 @@ pub(crate) fn select(
     source: &Arc<dyn ReadAt>,
     selection: &Selection,
     path: &Path,
+    deep: bool,
     keys: &[Key],
     watch: &dyn Watch,
 ) -> Result<(Vec<Volume>, Vec<String>), Error> {
@@ -51,6 +52,7 @@ pub(crate) fn select(
             match BitLocker::find(&rest, search_limit(keys), watch)? {
                 Some(0) => Ok(encrypted(source, at, sector_size)),
                 _ if need_no_metadata(keys) => Ok(encrypted(source, at, sector_size)),
+                _ if deep => Ok(unknown(source, at, sector_size)),
                 _ => Err(error),
             }
         })?;
@@ -71,6 +73,10 @@ pub(crate) fn select(
         volumes.push(encrypted(source, at, sector_size));
     }
     let path = path.display();
+    if volumes.is_empty() && deep {
+        // All of it is searched; that it begins with no boot sector is said of the volume then.
+        volumes.push(unknown(source, 0, sector_size));
+    }
     if volumes.is_empty() {
         let notes = notes.join("; ");
         let reason = format!(
@@ -93,6 +99,11 @@ pub(crate) fn select(
 /// A volume of BitLocker that begins at byte `at` and whose boot sector is destroyed. It cannot be longer than the
 /// source.
 pub(crate) fn encrypted(source: &dyn ReadAt, at: u64, sector_size: u32) -> Volume {
+    Volume { file_system: FileSystemKind::BitLocker, ..unknown(source, at, sector_size) }
+}
+
+/// A volume that begins at byte `at` and of which nothing tells what it is.
+fn unknown(source: &dyn ReadAt, at: u64, sector_size: u32) -> Volume {
     let sector = u64::from(sector_size.max(1));
     Volume {
         number: 1,
@@ -102,7 +113,7 @@ pub(crate) fn encrypted(source: &dyn ReadAt, at: u64, sector_size: u32) -> Volum
         role: "Volume without boot sector".to_owned(),
         name: None,
         boot: None,
-        file_system: FileSystemKind::BitLocker,
+        file_system: FileSystemKind::Unknown,
     }
 }
 

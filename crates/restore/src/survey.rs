@@ -35,7 +35,7 @@ pub fn survey(source: &Arc<dyn ReadAt>, keys: &[Key], watch: &dyn Watch) -> Resu
         let Some(entry) = survey.disk.volumes.get_mut(index) else { break };
         let looked = match entry.file_system {
             FileSystemKind::BitLocker | FileSystemKind::Unknown => {
-                Some(Opened::new(entry, source, None, alone, keys, watch))
+                Some(Opened::new(entry, source, None, alone, false, keys, watch))
             }
             _ => None,
         };

@@ -1,12 +1,15 @@
 //! Deleted files on an encrypted volume that were deleted before it was encrypted.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use undelfs_bitlocker::{Origin, Remnants};
-use undelfs_source::ReadError;
+use undelfs_source::{ReadAt, ReadError};
 use undelfs_volume::filesystem::{FileFlags, Place, Run};
 
-use crate::{Catalogue, Context, content::StreamState};
+use crate::{
+    Catalogue, Context,
+    content::{StreamState, push_range},
+};
 
 /// How many clusters are looked at until one shows what a stream is.
 const LOOKS: u64 = 4;
@@ -87,21 +90,21 @@ pub(crate) fn ranges(
     state: &StreamState,
     cluster: u32,
 ) -> Result<Vec<Range<u64>>, ReadError> {
-    let cluster = u64::from(cluster);
-    let unit = state.stream.codec.as_ref().map_or(1, |codec| codec.unit().max(1));
-    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let bytes = u64::from(cluster);
+    // The stored bytes of a stream that is decoded may end before its content or behind it.
+    let size = match &state.stream.codec {
+        Some(_) => u64::MAX,
+        None => state.stream.valid.min(state.stream.size),
+    };
+    let mut stored: Vec<Range<u64>> = Vec::new();
     for (first, lcn, count) in placed(state.runs()) {
-        let (from, at) = (first.saturating_mul(cluster), lcn.saturating_mul(cluster));
-        let left = state.stream.valid.min(state.stream.size).saturating_sub(from);
-        for plain in remnants.plain(at, count.saturating_mul(cluster).min(left))? {
+        let (from, at) = (first.saturating_mul(bytes), lcn.saturating_mul(bytes));
+        let left = size.saturating_sub(from);
+        for plain in remnants.plain(at, count.saturating_mul(bytes).min(left))? {
             let place = |byte: u64| byte.saturating_sub(at).saturating_add(from);
-            let start = place(plain.start) / unit * unit;
-            let end = place(plain.end).div_ceil(unit).saturating_mul(unit).min(state.stream.size);
-            match ranges.last_mut() {
-                Some(last) if last.end >= start => last.end = last.end.max(end),
-                _ => ranges.push(start..end),
-            }
+            push_range(&mut stored, place(plain.start)..place(plain.end));
         }
     }
-    Ok(ranges)
+    let volume: Arc<dyn ReadAt> = Arc::new(remnants.clone());
+    Ok(state.content_of(stored, &volume, cluster))
 }

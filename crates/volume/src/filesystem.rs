@@ -6,7 +6,7 @@
 
 mod run_reader;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use bitflags::bitflags;
 use undelfs_source::{ErrorKind, ReadAt, ReadError};
@@ -78,6 +78,8 @@ pub struct Want {
     pub removed: bool,
     /// Files that still exist.
     pub regular: bool,
+    /// Also what only a search of the whole volume finds, which reads all of it.
+    pub deep: bool,
 }
 
 /// Somebody who follows a long piece of work and may end it.
@@ -226,6 +228,17 @@ pub struct Scan {
     pub owners: Vec<Owner>,
     /// Damage that was met, one sentence each, at most [`Scan::MAX_NOTES`].
     pub notes: Vec<String>,
+    /// The tables that the records stand in, ascending; at least one.
+    pub tables: Vec<RecordTable>,
+}
+
+/// A table of records, of which a volume can have several: its own, and those of earlier generations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordTable {
+    /// Number of its first record among the records of all tables; in the table it is record 0.
+    pub first: u32,
+    /// Which structure the files that stand in it come from.
+    pub provenance: String,
 }
 
 impl Scan {
@@ -292,6 +305,26 @@ pub trait Codec: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`ReadError::Decode`] where the stored bytes are not what the format demands.
     fn decode(&self, unit: u64, raw: &dyn ReadAt, out: &mut [u8]) -> Result<(), ReadError>;
+
+    /// The ranges of content, in whole units, that are made of any byte in `stored`. Both ascend without touching each
+    /// other; ranges of content may reach beyond its end. `raw` is as in [`decode`](Codec::decode), and need not
+    /// give the bytes in `stored`.
+    ///
+    /// Without an implementation of its own a unit is made of the stored bytes that have its own offsets.
+    fn depends_on(&self, stored: &[Range<u64>], raw: &dyn ReadAt) -> Vec<Range<u64>> {
+        let _ = raw;
+        let unit = self.unit().max(1);
+        let mut units: Vec<Range<u64>> = Vec::with_capacity(stored.len());
+        for range in stored {
+            let start = range.start.checked_div(unit).unwrap_or(0).saturating_mul(unit);
+            let end = range.end.div_ceil(unit).saturating_mul(unit);
+            match units.last_mut() {
+                Some(last) if last.end >= start => last.end = last.end.max(end),
+                _ => units.push(start..end),
+            }
+        }
+        units
+    }
 }
 
 /// Why a stream's content cannot be given.

@@ -26,7 +26,7 @@ pub(super) fn write(of: &RestorableFile<'_>, out: &mut Vec<u8>) {
     let _ = writeln!(
         out,
         "{deleted}|{}|{mode}|0|0|{}|{}|{}|{}|{}",
-        file.record,
+        of.record,
         file.size,
         seconds(file.accessed),
         seconds(file.modified),

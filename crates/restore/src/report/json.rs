@@ -23,7 +23,7 @@ struct Line<'a> {
     clusters_in_use: u64,
     confidence: &'static str,
     reason: &'a str,
-    provenance: &'static str,
+    provenance: &'a str,
 }
 
 /// The bytes of a path that is no valid Unicode, in hexadecimal: JSON cannot say an unpaired surrogate in a form that
@@ -43,7 +43,7 @@ pub(super) fn write(of: &RestorableFile<'_>, out: &mut Vec<u8>) {
     let line = Line {
         path_hex: matches!(path, Cow::Owned(_)).then(|| hex(of.path)),
         path,
-        record: file.record,
+        record: of.record,
         sequence: file.generation,
         state: report::state(file),
         r#type: report::kind(file),
@@ -57,7 +57,7 @@ pub(super) fn write(of: &RestorableFile<'_>, out: &mut Vec<u8>) {
         clusters_in_use: of.clusters_in_use,
         confidence: of.confidence.as_str(),
         reason: &of.reason,
-        provenance: report::PROVENANCE,
+        provenance: of.provenance,
     };
     let start = out.len();
     if serde_json::to_writer(&mut *out, &line).is_err() {
@@ -93,7 +93,16 @@ mod tests {
             let reason = "a reason".to_owned();
             let confidence = Confidence::Likely;
             let mut out = Vec::new();
-            write(&RestorableFile { path, file: &file, clusters_in_use: 0, confidence, reason }, &mut out);
+            let of = RestorableFile {
+                path,
+                file: &file,
+                record: file.record,
+                provenance: "$MFT",
+                clusters_in_use: 0,
+                confidence,
+                reason,
+            };
+            write(&of, &mut out);
             serde_json::from_slice(&out).unwrap()
         };
         assert_eq!(line("dir/é".as_bytes())["path"], "dir/é");
