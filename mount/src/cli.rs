@@ -291,6 +291,19 @@ pub(crate) struct KeyArgs {
     pub(crate) fvek: Vec<PathBuf>,
 }
 
+impl KeyArgs {
+    /// True where no key was given.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.password.is_empty()
+            && self.password_file.is_empty()
+            && self.password_fd.is_empty()
+            && self.recovery_password.is_empty()
+            && self.recovery_password_file.is_empty()
+            && self.recovery_password_fd.is_empty()
+            && [&self.bek, &self.key_package, &self.vmk, &self.fvek].iter().all(|files| files.is_empty())
+    }
+}
+
 /// Passwords stand in it.
 impl std::fmt::Debug for KeyArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -24,6 +24,9 @@ use crate::{
 /// Most bytes of a key file or of a secret. A key package has some hundred, a metadata block 64 KiB.
 const MAX_FILE: u64 = 1 << 20;
 
+/// Most bytes of a secret on the command line.
+const MAX_SECRET: usize = 4096;
+
 /// How often is asked before it is given up.
 const ATTEMPTS: usize = 3;
 
@@ -74,8 +77,12 @@ pub(crate) fn hide_secrets() -> io::Result<()> {
 /// The number of a descriptor that the next program inherits, from which `secret` can be read.
 fn pipe_with(secret: &[u8]) -> io::Result<i32> {
     use std::os::fd::IntoRawFd;
+    if secret.len() > MAX_SECRET || secret.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        let reason = format!("a password has one line of at most {MAX_SECRET} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
     let (read, write) = rustix::pipe::pipe()?;
-    // A pipe holds more than any command line.
+    // A pipe takes so much at once, also where a user's limit leaves it a single page.
     let mut write = fs::File::from(write);
     write.write_all(secret)?;
     drop(write);
@@ -87,6 +94,9 @@ fn pipe_with(secret: &[u8]) -> io::Result<i32> {
 /// # Errors
 /// When one cannot be read, or is none.
 pub(crate) fn collect(args: &KeyArgs) -> Result<Vec<Key>, Failure> {
+    if !args.is_empty() {
+        keep_out_of_dumps();
+    }
     let mut keys = Vec::new();
     let password = |text: Vec<u8>| Key::Password(Secret::new(text));
     let recovery = |text: Vec<u8>| {
@@ -124,10 +134,6 @@ pub(crate) fn collect(args: &KeyArgs) -> Result<Vec<Key>, Failure> {
             keys.push(parse(read_file(path)?).map_err(|error| of_file(path, &error))?);
         }
     }
-    if !keys.is_empty() {
-        // Only now: a process that cannot be dumped cannot open its own descriptors again.
-        keep_out_of_dumps();
-    }
     Ok(keys)
 }
 
@@ -161,7 +167,8 @@ fn read_descriptor(number: u32) -> Result<Vec<u8>, Failure> {
 }
 
 fn read(from: impl Read) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
+    // Growing would leave copies behind.
+    let mut content = Vec::with_capacity(MAX_FILE as usize + 64);
     from.take(MAX_FILE).read_to_end(&mut content)?;
     Ok(content)
 }
@@ -200,6 +207,10 @@ pub(crate) fn ask_for(contexts: &mut [Context], chatter: Chatter) -> Result<(), 
             }
             let key = match RecoveryPassword::parse(&String::from_utf8_lossy(text.expose())) {
                 Ok(password) => Key::RecoveryPassword(password),
+                Err(error) if looks_like_digits(text.expose()) => {
+                    notice(error);
+                    continue;
+                }
                 Err(_) => Key::Password(text),
             };
             match context.unlock(&[key], &Late::new("Unlocking", chatter)) {
@@ -209,6 +220,12 @@ pub(crate) fn ask_for(contexts: &mut [Context], chatter: Chatter) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Whether somebody meant to type a recovery password.
+fn looks_like_digits(text: &[u8]) -> bool {
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    digits >= 40 && text.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b' '))
 }
 
 /// `reason`, and with which options a key for the locked volume is given.

@@ -36,6 +36,9 @@ use crate::{
 fn main() -> ExitCode {
     if let Err(error) = keys::hide_secrets() {
         notice(format!("the secrets on the command line cannot be hidden from the process list: {error}"));
+        if error.kind() == io::ErrorKind::InvalidInput {
+            return ExitCode::from(exit_code::USAGE);
+        }
     }
     let cli = Cli::parse();
     install_panic_hook();

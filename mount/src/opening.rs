@@ -80,6 +80,12 @@ pub(crate) fn tree(
     chatter: Chatter,
 ) -> Result<Tree, Failure> {
     let contexts = contexts(source, selection, options, keys, chatter)?;
+    if contexts.iter().all(|context| context.closed().is_some()) && contexts.iter().any(Context::is_locked) {
+        return Err(Failure::of_kind(
+            ErrorKind::KeyNeeded,
+            "no volume has files that can be shown without a key",
+        ));
+    }
     if let [context] = &contexts[..]
         && let Some((_, reason)) = context.closed()
     {

@@ -316,7 +316,7 @@ fn without_any_metadata_a_key_package_with_its_recovery_password_or_the_raw_key_
         &["does not fit"],
     );
     let wrong = volume.file("wrong", &[7; 32]);
-    volume.refused(&["--fvek", wrong.to_str().unwrap()], &["no file system shows"]);
+    volume.refused(&["--fvek", wrong.to_str().unwrap()], &["encryption key does not fit"]);
     for keys in [
         &["--key-package", package, "--recovery-password", &recovery()][..],
         &["--fvek", fvek.to_str().unwrap()],
@@ -328,6 +328,62 @@ fn without_any_metadata_a_key_package_with_its_recovery_password_or_the_raw_key_
     volume.made.destroy_boot_sector();
     let tree = Tree::mount(volume.image(), &["--start-sector", "0", "--fvek", fvek.to_str().unwrap()]);
     volume.assert_files(&tree);
+}
+
+#[test]
+fn a_raw_key_or_a_package_of_another_volume_is_refused_and_does_not_stand_in_the_way_of_one_that_fits() {
+    let volume = Encrypted::new(344, &Maker::new(Method::Xts128, &protectors()));
+    let other = Maker { seed: 77, ..Maker::new(Method::Xts128, &protectors()) };
+    let other = Encrypted::new(345, &other);
+    let wrong = volume.file("wrong", &[7; 32]);
+    let wrong = wrong.to_str().unwrap();
+    volume.refused(&["--fvek", wrong], &["full volume encryption key does not fit"]);
+    volume.refused(&["--vmk", wrong], &["volume master key does not fit"]);
+    let package =
+        other.made.key_package(other.made.protector(|one| matches!(one, Protector::RecoveryPassword(_))));
+    let package = volume.file("package", &package);
+    let package = package.to_str().unwrap();
+    (0..3).for_each(|block| volume.made.destroy_block(block));
+    let fvek = volume.file("fvek", &volume.made.fvek);
+    let recovery = recovery();
+    volume.refused(&["--key-package", package, "--recovery-password", &recovery], &["does not help"]);
+    let tree = Tree::mount(volume.image(), &["--fvek", wrong, "--fvek", fvek.to_str().unwrap()]);
+    volume.assert_files(&tree);
+}
+
+#[test]
+fn the_end_of_an_image_that_is_cut_inside_a_sector_is_missing_and_not_ciphertext() {
+    let volume = Encrypted::new(346, &Maker::new(Method::Xts128, &protectors()));
+    let cut = (100 << 20) + 300;
+    fs::OpenOptions::new().write(true).open(volume.image()).unwrap().set_len(cut).unwrap();
+    let tree = Tree::mount(volume.image(), &["--password", PASSWORD, "--view", "all"]);
+    let image = tree.join(".undelfs/volume.img");
+    assert_eq!(fs::metadata(&image).unwrap().len(), cut - 300);
+    assert_eq!(fs::read(&image).unwrap().len() as u64, cut - 300);
+    volume.made.compare_within(&image, 0..cut - 300, &[]);
+}
+
+#[test]
+fn where_every_volume_stays_locked_no_command_succeeds() {
+    let dir = guard::scratch();
+    let mut images = Vec::new();
+    for seed in [353, 354] {
+        let plain = Recipe { files: 5, size: 64 << 20, ..Recipe::new(seed) }.make(dir.path());
+        let out = dir.path().join(format!("{seed}.img"));
+        Maker { seed, ..Maker::new(Method::Xts128, &protectors()) }.make(&plain.image, &out);
+        images.push(out);
+    }
+    let parts: Vec<&Path> = images.iter().map(PathBuf::as_path).collect();
+    let disk = disk::gpt(&dir.path().join("disk.img"), &parts, 512).image;
+    let disk = disk.to_str().unwrap();
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let folder = folder.to_str().unwrap();
+    for command in [&["mount", disk, folder][..], &["restore", disk, "/", folder], &["scan", disk]] {
+        let output = undelfs([command, &["--password", "wrong"]].concat());
+        assert_eq!(output.status.code(), Some(3), "{command:?}: {}", tools::said(&output));
+    }
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
 }
 
 #[test]

@@ -95,20 +95,20 @@ pub struct BitLocker {
 }
 
 impl BitLocker {
-    /// Reads the metadata of `volume`. Where the boot sector does not lead to a sound block, all of the volume is
-    /// searched for one, which `watch` follows in bytes. That none is found is no error: a key package or the volume's
+    /// Reads the metadata of `volume`. Where the boot sector does not lead to a sound block, the first `limit` bytes of
+    /// the volume are searched for one, which `watch` follows in bytes. That none is found is no error: a key package or the volume's
     /// own key can still open it.
     ///
     /// # Errors
     /// When `watch` cancelled the search.
-    pub fn open(volume: Arc<dyn ReadAt>, watch: &dyn Watch) -> Result<Self, Error> {
+    pub fn open(volume: Arc<dyn ReadAt>, limit: u64, watch: &dyn Watch) -> Result<Self, Error> {
         let mut sector = [0; boot_sector::LEN];
         volume.read_salvage(&mut sector, 0);
         let boot = Boot::parse(&sector);
         let (mut sound, mut errors) = locate::read_blocks(&volume, &boot.blocks);
         let mut notes: Vec<String> = Vec::new();
         if sound.is_empty() {
-            sound = locate::search(&volume, u64::MAX, watch).ok_or_else(cancelled)?;
+            sound = locate::search(&volume, limit, watch).ok_or_else(cancelled)?;
             // Blocks of another volume, in an image in this volume or of an earlier partition, name other places.
             sound.retain(|(at, block)| block.blocks.contains(at));
             if !sound.is_empty() {
@@ -126,15 +126,15 @@ impl BitLocker {
             errors.extend(wrong.into_iter().filter(|_| boot.blocks.len() < named.len()));
             sound.extend(new);
         }
-        let lost = !sound.is_empty();
-        notes.extend(errors.iter().filter(|_| lost).map(Error::to_string));
+        let usable = !sound.is_empty();
+        notes.extend(errors.iter().filter(|_| usable).map(Error::to_string));
         sound.sort_by_key(|(at, block)| (std::cmp::Reverse(block.dataset.counter), *at));
         let blocks: Vec<Information> = sound.into_iter().map(|(_, block)| block).collect();
         let damage = errors.into_iter().next().filter(|_| blocks.is_empty());
         let records = records(&volume, &boot.records, &mut notes);
         if let Some(block) = blocks.first().filter(|block| block.state == State::SwitchingDirty) {
             notes.push(format!(
-                "the conversion of the volume was interrupted in a piece of {} bytes at byte {}; that piece may be read wrong",
+                "the conversion of the volume was interrupted in a piece of {} bytes at byte {}; that piece reads as zeros",
                 block.log_len, block.border
             ));
         }
@@ -143,15 +143,14 @@ impl BitLocker {
         Ok(Self { volume, boot, blocks, damage, records, facts, notes })
     }
 
-    /// The sector in which `source` has a BitLocker volume whose boot sector is destroyed, found by searching its first
-    /// `limit` bytes for metadata; in bytes. `None` where there is none.
+    /// Where `source` may have BitLocker volumes whose boot sector is destroyed, found by searching its first `limit`
+    /// bytes for metadata; in bytes, the place that most metadata blocks speak for first.
     ///
     /// # Errors
     /// When `watch` cancelled the search.
-    pub fn find(source: &dyn ReadAt, limit: u64, watch: &dyn Watch) -> Result<Option<u64>, Error> {
+    pub fn find(source: &dyn ReadAt, limit: u64, watch: &dyn Watch) -> Result<Vec<u64>, Error> {
         let found = locate::search(source, limit, watch).ok_or_else(cancelled)?;
-        let mut starts = found.iter().filter_map(|(at, block)| locate::volume_start(source, *at, block));
-        Ok(starts.next())
+        Ok(locate::starts(&found).into_iter().map(|(start, _)| start).collect())
     }
 
     /// What the volume says of itself; `None` where no metadata block is sound.
@@ -177,11 +176,33 @@ impl BitLocker {
             return Ok(self.unlocked(block, None));
         }
         let mut ring = Ring::new(keys, watch);
-        let packages = packages(keys);
-        let sets = self.blocks.iter().map(|block| &block.dataset).chain(&packages);
-        let Some(opened) = ring.open(sets)? else {
-            return Err(self.locked(&ring.failures));
-        };
+        let mut damaged = None;
+        match ring.open(self.blocks.iter().map(|block| &block.dataset)) {
+            Ok(Some(opened)) => return self.unlock_with(block, opened),
+            Ok(None) => {}
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) => damaged = Some(error),
+        }
+        // What does not come from the volume itself has to show that it fits.
+        let mut packages = packages(keys);
+        packages.retain(|package| package.identifier == block.dataset.identifier);
+        let foreign = ring.open(&packages)?.into_iter().chain(ring.raw());
+        for opened in foreign {
+            if let Ok(unlocked) = self.unlock_with(block, opened)
+                && guess::fits(&unlocked, &self.boot)
+            {
+                return Ok(unlocked);
+            }
+        }
+        if let Some(error) = damaged {
+            return Err(error);
+        }
+        ring.explain(self.facts().map(|facts| facts.protectors.as_slice()).unwrap_or_default());
+        Err(self.locked(&ring.failures))
+    }
+
+    /// The volume, decrypted with what a key has opened.
+    fn unlock_with(&self, block: &Information, opened: Opened) -> Result<Unlocked, Error> {
         let method = opened.method.or(Method::from_code(block.dataset.method));
         let cipher = method.and_then(|method| SectorCipher::new(method, opened.fvek.expose()));
         let Some(cipher) = cipher else {
@@ -205,10 +226,14 @@ impl BitLocker {
     fn unlock_without_metadata(&self, keys: &[Key], watch: &dyn Watch) -> Result<Unlocked, Error> {
         let packages = packages(keys);
         let mut ring = Ring::new(keys, watch);
-        let opened = ring.open(&packages)?;
-        if let Some(Opened { method, fvek, .. }) = opened {
-            return guess::unlock(&self.volume, &self.boot, method, &fvek, watch);
+        let candidates = ring.open(&packages)?.into_iter().chain(ring.raw());
+        for Opened { method, fvek, .. } in candidates {
+            let head = packages.iter().find_map(Dataset::relocation);
+            if let Some(unlocked) = guess::unlock(&self.volume, &self.boot, method, &fvek, head, watch)? {
+                return Ok(unlocked);
+            }
         }
+        ring.explain(&[]);
         let why = match &self.damage {
             Some(error) => error.to_string(),
             None => "none was found anywhere on it".to_owned(),

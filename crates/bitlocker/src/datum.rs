@@ -57,8 +57,8 @@ pub(crate) enum Value {
     Protector { identifier: Guid, protection: u16 },
     /// The key of a startup key file.
     External { identifier: Guid },
-    /// How many bytes from the volume's start stand elsewhere.
-    Relocation { len: u64 },
+    /// Where the first bytes of the volume stand, and how many there are.
+    Relocation { at: u64, len: u64 },
     /// Holds further datums only.
     Use,
     /// Anything else.
@@ -127,7 +127,7 @@ impl Datum {
     /// Length in bytes of the relocated sectors, where the datum says it.
     pub(crate) fn relocated_len(&self) -> Option<u64> {
         match self.value {
-            Value::Relocation { len } => Some(len),
+            Value::Relocation { len, .. } => Some(len),
             _ => None,
         }
     }
@@ -151,11 +151,15 @@ impl Value {
             kind::USE_KEY => Some((Self::Use, Some(4))),
             kind::AES_CCM => Sealed::parse(body).map(|sealed| (Self::Sealed(sealed), None)),
             kind::VMK => Self::protector(body).map(|value| (value, Some(28))),
-            kind::RELOCATION => u64_at(body, 8).map(|len| (Self::Relocation { len }, None)),
+            kind::RELOCATION => Self::relocation(body).map(|value| (value, None)),
             kind::EXTERNAL_KEY => Self::external(body).map(|value| (value, Some(24))),
             _ => None,
         };
         parsed.unwrap_or((Self::Other, None))
+    }
+
+    fn relocation(body: &[u8]) -> Option<Self> {
+        Some(Self::Relocation { at: u64_at(body, 0)?, len: u64_at(body, 8)? })
     }
 
     fn key(body: &[u8]) -> Option<Self> {
@@ -231,6 +235,14 @@ impl Dataset {
     pub(crate) fn description(&self) -> Option<&str> {
         self.of(role::DESCRIPTION).find_map(|datum| match &datum.value {
             Value::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Where the first bytes of the volume stand and how many there are, where that is said.
+    pub(crate) fn relocation(&self) -> Option<(u64, u64)> {
+        self.datums.iter().find_map(|datum| match datum.value {
+            Value::Relocation { at, len } => Some((at, len)),
             _ => None,
         })
     }

@@ -4,7 +4,7 @@
 //! (`FVE-EOWBR`), of which the one with the higher sequence number counts. A set bit is an encrypted chunk. Since
 //! Windows 10. Source: the public symbol names of fvevol.sys, compared with volumes that Windows made.
 
-use std::{num::NonZeroU64, ops::Range};
+use std::{collections::BTreeSet, num::NonZeroU64, ops::Range};
 
 use undelfs_source::{
     ReadAt,
@@ -12,7 +12,7 @@ use undelfs_source::{
 };
 use undelfs_volume::Error;
 
-/// Most bytes of bitmaps that are kept for a volume. With chunks of 8 MiB that is a pebibyte.
+/// Most bytes of bitmaps that are read for a volume. With chunks of 8 MiB that is a pebibyte.
 const MAX_BITMAPS: usize = 16 << 20;
 /// Most bytes of one region's structure.
 const MAX_REGION: u32 = 4 << 20;
@@ -77,7 +77,9 @@ impl Chunks {
         let mut regions = Vec::new();
         let mut left = MAX_BITMAPS;
         let places = body.get(header..).unwrap_or_default().as_chunks::<8>().0;
-        for place in places.iter().take(MAX_REGIONS).map(|place| u64::from_le_bytes(*place)) {
+        let places: BTreeSet<u64> =
+            places.iter().take(MAX_REGIONS).map(|place| u64::from_le_bytes(*place)).collect();
+        for place in places {
             let (region, len, log_at) = Region::read(volume, place, &mut left)?;
             taken.extend([span(place, u64::from(len)), span(log_at, log)]);
             regions.push(region);
@@ -106,7 +108,7 @@ impl Chunks {
         while end < region.count && end < first.saturating_add(AHEAD) && region.bit(end) == bit {
             end = end.saturating_add(1);
         }
-        let until = match end < region.count {
+        let until = match first < region.count {
             true => {
                 end.saturating_mul(self.chunk.get()).saturating_add(region.range.start).min(region.range.end)
             }
@@ -147,6 +149,7 @@ impl Region {
         let size = u32_at(&head, 12).filter(|size| (60..=MAX_REGION).contains(size)).ok_or_else(cut)?;
         let (start, len) = (u64_at(&head, 20).ok_or_else(cut)?, u64_at(&head, 28).ok_or_else(cut)?);
         let log_at = u64_at(&head, 36).ok_or_else(cut)?;
+        *left = left.checked_sub(size as usize).ok_or_else(cut)?;
         let mut bytes = vec![0; size as usize];
         volume.read_salvage(&mut bytes, at);
         let first = u32_at(&bytes, 44).and_then(|first| usize::try_from(first).ok());
@@ -161,7 +164,6 @@ impl Region {
         let Some(copy) = newest else {
             return Err(wrong(NAME, at, "a copy of the bitmap with a fitting CRC-32", "none".to_owned()));
         };
-        *left = left.checked_sub(copy.bits.len()).ok_or_else(cut)?;
         let range = start..start.saturating_add(len);
         Ok((Self { range, bits: copy.bits.to_vec(), count: copy.count }, size, log_at))
     }

@@ -6,7 +6,7 @@ use undelfs_source::{ErrorKind, ReadAt};
 use undelfs_volume::{Error, FileSystemKind, boot_sector, filesystem::Watch};
 
 use crate::{
-    Unlocked,
+    Origin, Remnants, Unlocked,
     cipher::{Method, SectorCipher},
     information::BLOCK,
     layout::{Encrypted, Head, Layout},
@@ -20,14 +20,16 @@ const RELOCATED: u64 = 0x2000;
 const PIECE: usize = 1 << 20;
 
 /// Unlocks `volume` with its encryption key alone: tries the ciphers and sector sizes that the key's length allows, and
-/// finds the relocated boot sector.
+/// finds the relocated boot sector. `head` is where it stands and how much of the volume does, where a key package says
+/// it. `None` where the key does not fit.
 pub(crate) fn unlock(
     volume: &Arc<dyn ReadAt>,
     boot: &Boot,
     method: Option<Method>,
     fvek: &Secret,
+    head: Option<(u64, u64)>,
     watch: &dyn Watch,
-) -> Result<Unlocked, Error> {
+) -> Result<Option<Unlocked>, Error> {
     let methods = Method::ALL.into_iter().filter(|known| match method {
         Some(method) => method == *known,
         None => known.key_len() == fvek.expose().len(),
@@ -51,24 +53,59 @@ pub(crate) fn unlock(
         let Trial { cipher, sector } = trials.swap_remove(index);
         let metadata = Vec::new();
         let layout = Layout::new(sector, Head::Vista, metadata, Encrypted::All);
-        return Ok(Unlocked::new(volume.clone(), layout, Some(cipher), mirror));
+        return Ok(Some(noted(Unlocked::new(volume.clone(), layout, Some(cipher), mirror))));
     }
     let found = trials
         .iter()
         .enumerate()
-        .find_map(|(index, trial)| Some((index, trial.beside_metadata(volume, boot)?)));
+        .find_map(|(index, trial)| Some((index, trial.beside_metadata(volume, boot, head)?)));
     let found = match found {
         Some(found) => Some(found),
         None => search(volume, &trials, watch)?,
     };
     let Some((index, at)) = found else {
-        let reason = "with this key no file system shows on the volume; is it the key of another volume?";
-        return Err(Error::Refused { kind: ErrorKind::KeyNeeded, reason: reason.to_owned() });
+        return Ok(None);
     };
     let Trial { cipher, sector } = trials.swap_remove(index);
     let metadata = boot.blocks.iter().map(|at| *at..at.saturating_add(BLOCK as u64)).collect();
-    let layout = Layout::new(sector, Head::Relocated { at, len: RELOCATED }, metadata, Encrypted::All);
-    Ok(Unlocked::new(volume.clone(), layout, Some(cipher), 0))
+    let len = head.filter(|(stated, _)| *stated == at).map_or(RELOCATED, |(_, len)| len);
+    let layout = Layout::new(sector, Head::Relocated { at, len }, metadata, Encrypted::All);
+    let mut unlocked = noted(Unlocked::new(volume.clone(), layout, Some(cipher), 0));
+    if head.is_none() {
+        unlocked.notes.push(format!(
+            "that {RELOCATED} bytes from the volume's start stand elsewhere is assumed; on a BitLocker To Go volume there are more"
+        ));
+    }
+    Ok(Some(unlocked))
+}
+
+fn noted(mut unlocked: Unlocked) -> Unlocked {
+    unlocked.notes.push(
+        "no BitLocker metadata is left: that all of the volume is encrypted, and where its begin stands, is worked out from what decrypts to a file system"
+            .into(),
+    );
+    unlocked
+}
+
+/// Whether what is encrypted on a volume becomes content with the key that it was unlocked with.
+pub(crate) fn fits(unlocked: &Unlocked, boot: &Boot) -> bool {
+    /// How many places are looked at, beside the begin of the volume.
+    const LOOKS: u64 = 256;
+    const UNIT: u64 = 4096;
+    let remnants = Remnants::new(Arc::new(unlocked.clone()), UNIT as u32);
+    let step = (unlocked.present() / LOOKS / UNIT).max(1).saturating_mul(UNIT);
+    let spread = (0..LOOKS).map(|look| look.saturating_mul(step));
+    let places = [0, UNIT].into_iter().chain(boot.vista.map(|(mft, _)| mft)).chain(spread);
+    let mut unclear = false;
+    for at in places.take_while(|at| *at < unlocked.present()) {
+        match remnants.judge(at, false) {
+            Ok(Origin::Encrypted) => return true,
+            Ok(Origin::Unclear) => unclear = true,
+            Ok(Origin::Plain) | Err(_) => {}
+        }
+    }
+    // Where nothing is encrypted every key fits.
+    !unclear
 }
 
 /// A cipher and a sector size that may be the volume's.
@@ -79,9 +116,10 @@ struct Trial {
 
 impl Trial {
     /// Where the relocated boot sector stands, if it is where Windows puts it: behind the first metadata block.
-    fn beside_metadata(&self, volume: &dyn ReadAt, boot: &Boot) -> Option<u64> {
-        let places = boot.blocks.iter().filter_map(|at| at.checked_add(BLOCK as u64));
-        places.into_iter().find(|at| {
+    fn beside_metadata(&self, volume: &dyn ReadAt, boot: &Boot, head: Option<(u64, u64)>) -> Option<u64> {
+        let behind = boot.blocks.iter().filter_map(|at| at.checked_add(BLOCK as u64));
+        let mut places = head.map(|(at, _)| at).into_iter().chain(behind);
+        places.find(|at| {
             let mut sector = vec![0; self.sector as usize];
             volume.read_exact_at(&mut sector, *at).is_ok() && self.has_boot_sector(&mut sector, *at)
         })

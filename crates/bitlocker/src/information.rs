@@ -82,6 +82,14 @@ impl Information {
     /// # Errors
     /// When the block cannot be read, or is not sound.
     pub(crate) fn read(volume: &dyn ReadAt, at: u64) -> Result<Self, Error> {
+        // Most of what has the signature by chance has no such version and state.
+        let mut head = [0; HEADER];
+        volume.read_salvage(&mut head, at);
+        let plausible = matches!(u16_at(&head, 10), Some(1 | 2))
+            && u16_at(&head, 12).and_then(State::from_code).is_some();
+        if !plausible {
+            return Self::parse(&head, at);
+        }
         let mut bytes = vec![0; BLOCK];
         // The last block may be cut off with the image's end, or have a bad sector behind what counts.
         volume.read_salvage(&mut bytes, at);

@@ -92,12 +92,10 @@ impl Key {
     pub(crate) fn hash(&self) -> Option<Zeroizing<[u8; 32]>> {
         match self {
             Self::Password(text) => {
-                let units: Zeroizing<Vec<u8>> = Zeroizing::new(
-                    String::from_utf8_lossy(text.expose())
-                        .encode_utf16()
-                        .flat_map(u16::to_le_bytes)
-                        .collect(),
-                );
+                let text = Zeroizing::new(String::from_utf8_lossy(text.expose()).into_owned());
+                // Growing would leave copies behind.
+                let mut units = Zeroizing::new(Vec::with_capacity(text.len().saturating_mul(4)));
+                units.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
                 let once = Zeroizing::new(<[u8; 32]>::from(Sha256::digest(&*units)));
                 Some(Zeroizing::new(Sha256::digest(*once).into()))
             }

@@ -118,22 +118,21 @@ impl Layout {
 
     /// The piece that stands at `at`, at most `max` bytes of it.
     fn stored(&self, at: u64, max: u64) -> Piece {
+        // A sector is encrypted as a whole or not at all, as its first byte is.
+        let within = at % self.sector;
+        let sector = at.saturating_sub(within);
         let (encrypted, len) = match &self.encrypted {
             Encrypted::Nothing => (false, u64::MAX),
             Encrypted::All => (true, u64::MAX),
-            Encrypted::Below(border) if at < *border => (true, border.saturating_sub(at)),
+            Encrypted::Below(border) if sector < *border => (true, border.saturating_sub(sector)),
             Encrypted::Below(_) => (false, u64::MAX),
             Encrypted::Chunks(chunks) => {
-                let (state, len) = chunks.state(at);
+                let (state, len) = chunks.state(sector);
                 (state.unwrap_or(true), len)
             }
         };
-        // A sector is encrypted as a whole or not at all.
-        let len = match at.checked_add(len).map(|end| end.saturating_sub(end % self.sector)) {
-            Some(end) if end > at => end.saturating_sub(at),
-            Some(_) => self.sector.get().saturating_sub(at % self.sector),
-            None => len,
-        };
+        let end = sector.checked_add(len).and_then(|end| end.checked_next_multiple_of(self.sector.get()));
+        let len = end.map_or(len, |end| end.saturating_sub(at));
         Piece { kind: if encrypted { Kind::Encrypted } else { Kind::Plain }, at, len: len.min(max) }
     }
 }

@@ -1,5 +1,7 @@
 //! Finding the metadata blocks of a volume: by its boot sector, else by searching for their signature.
 
+use std::collections::{BTreeSet, HashMap};
+
 use memchr::memmem;
 use undelfs_source::{
     ReadAt,
@@ -86,7 +88,8 @@ pub(crate) fn read_blocks(volume: &dyn ReadAt, offsets: &[u64]) -> (Vec<(u64, In
     (sound, errors)
 }
 
-/// Searches the first `limit` bytes of `source` for sound metadata blocks. `None` when `watch` cancelled it.
+/// Searches the first `limit` bytes of `source` for sound metadata blocks, until it has all three of a volume. `None`
+/// when `watch` cancelled it.
 pub(crate) fn search(source: &dyn ReadAt, limit: u64, watch: &dyn Watch) -> Option<Vec<(u64, Information)>> {
     let end = source.present().min(limit);
     let mut found = Vec::new();
@@ -111,6 +114,9 @@ pub(crate) fn search(source: &dyn ReadAt, limit: u64, watch: &dyn Watch) -> Opti
                 found.push((block, information));
             }
         }
+        if starts(&found).first().is_some_and(|(_, copies)| *copies >= 3) {
+            break;
+        }
         // The signature stands at the begin of a sector, so it never lies across two pieces.
         at = at.saturating_add(len as u64);
         watch.advance(len as u64);
@@ -118,22 +124,21 @@ pub(crate) fn search(source: &dyn ReadAt, limit: u64, watch: &dyn Watch) -> Opti
     Some(found)
 }
 
-/// Where on `source` the volume begins that the block at `at` belongs to: the block knows its own place in the volume
-/// but not which copy it is.
-pub(crate) fn volume_start(source: &dyn ReadAt, at: u64, block: &Information) -> Option<u64> {
-    let starts = block.blocks.iter().filter_map(|place| at.checked_sub(*place));
-    let same = |start: u64| {
-        let others = block.blocks.iter().filter_map(|place| start.checked_add(*place));
-        others
-            .filter(|other| *other != at)
-            .filter(|other| {
-                let mut head = [0; 8];
-                source.read_exact_at(&mut head, *other).is_ok() && head == *SIGNATURE
-            })
-            .count()
-    };
-    // Without another copy the block is taken for the first one, which stands nearest to the volume's start.
-    starts.max_by_key(|start| (same(*start), *start))
+/// Where the volumes may begin that blocks belong to, and how many blocks agree, most first: a block knows the
+/// places of all copies in the volume, but not which copy it is.
+pub(crate) fn starts(found: &[(u64, Information)]) -> Vec<(u64, usize)> {
+    let mut starts: HashMap<u64, usize> = HashMap::new();
+    for (at, block) in found {
+        let places: BTreeSet<u64> = block.blocks.iter().filter_map(|place| at.checked_sub(*place)).collect();
+        for start in places {
+            let copies = starts.entry(start).or_default();
+            *copies = copies.saturating_add(1);
+        }
+    }
+    let mut starts: Vec<(u64, usize)> = starts.into_iter().collect();
+    // Without another copy a block is taken for the first one, which stands nearest to the volume's start.
+    starts.sort_by_key(|(start, copies)| (std::cmp::Reverse(*copies), std::cmp::Reverse(*start)));
+    starts
 }
 
 /// Size in bytes that a metadata block takes on a volume.
@@ -183,9 +188,7 @@ mod tests {
         let found = search(&disk, u64::MAX, &()).unwrap();
         let places: Vec<u64> = found.iter().map(|(at, _)| *at).collect();
         assert_eq!(places, [0x15000, 0x85000]);
-        for (at, block) in &found {
-            assert_eq!(volume_start(&disk, *at, block), Some(start as u64));
-        }
+        assert_eq!(starts(&found)[0], (start as u64, 2));
         assert!(search(&disk, 0x15000, &()).unwrap().is_empty());
     }
 

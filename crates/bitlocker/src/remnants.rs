@@ -64,7 +64,7 @@ impl Remnants {
         }
         let mut space = [0; MAX_UNIT];
         let unit = space.get_mut(..self.unit).unwrap_or_default();
-        let read = self.volume.encrypted().read_at(unit, piece.at)?;
+        let read = self.whole_sectors(self.volume.encrypted().read_at(unit, piece.at)?);
         let unit = unit.get_mut(..read).unwrap_or_default();
         if is_uneven(unit) || (first && has_signature(unit)) {
             return Ok(Origin::Plain);
@@ -76,32 +76,36 @@ impl Remnants {
         })
     }
 
-    /// Those of `len` bytes from `offset` on that are given as they stand on the volume; ascending, not touching.
+    /// Those of `len` bytes from `offset` on that are given as they stand on the volume; ascending, not touching. Of more
+    /// ranges than `most` those that follow are left out.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn plain(&self, offset: u64, len: u64) -> Result<Vec<Range<u64>>, ReadError> {
+    pub fn plain(&self, offset: u64, len: u64, most: usize) -> Result<Vec<Range<u64>>, ReadError> {
         let mut ranges: Vec<Range<u64>> = Vec::new();
-        let mut push = |start: u64, len: u64| match ranges.last_mut() {
+        let push = |ranges: &mut Vec<Range<u64>>, start: u64, len: u64| match ranges.last_mut() {
             Some(last) if last.end == start => last.end = start.saturating_add(len),
             _ => ranges.push(start..start.saturating_add(len)),
         };
         let end = offset.saturating_add(len).min(self.size());
         let mut raw = vec![0; PIECE];
         let mut at = offset;
-        while at < end {
+        while at < end && ranges.len() <= most {
             let piece = self.volume.layout.piece(at);
             let here = piece.len.min(end.saturating_sub(at)).min(PIECE as u64);
             match piece.kind {
-                Kind::Plain => push(at, here),
+                Kind::Plain => push(&mut ranges, at, here),
                 Kind::Metadata | Kind::VistaBoot => {}
                 Kind::Encrypted => {
                     let room = raw.get_mut(..usize::try_from(here).unwrap_or(PIECE)).unwrap_or_default();
-                    self.volume.encrypted().read_salvage(room, piece.at);
+                    let bad = self.volume.encrypted().read_salvage(room, piece.at);
                     let mut unit_at = at;
                     for unit in room.chunks(self.unit) {
-                        if self.is_plain(unit, piece.at.saturating_add(unit_at.saturating_sub(at))) {
-                            push(unit_at, unit.len() as u64);
+                        let from = usize::try_from(unit_at.saturating_sub(at)).unwrap_or(usize::MAX);
+                        let to = from.saturating_add(unit.len());
+                        let lost = bad.iter().any(|bad| bad.range.start < to && from < bad.range.end);
+                        if !lost && self.is_plain(unit, piece.at.saturating_add(unit_at.saturating_sub(at))) {
+                            push(&mut ranges, unit_at, unit.len() as u64);
                         }
                         unit_at = unit_at.saturating_add(unit.len() as u64);
                     }
@@ -110,6 +114,12 @@ impl Remnants {
             at = at.saturating_add(here.max(1));
         }
         Ok(ranges)
+    }
+
+    /// What is less than a sector at the end of a cut image cannot be decrypted.
+    fn whole_sectors(&self, read: usize) -> usize {
+        let sector = usize::try_from(self.volume.layout.sector().get()).unwrap_or(MAX_UNIT);
+        read.saturating_sub(read.checked_rem(sector).unwrap_or(0))
     }
 
     /// Whether a unit, which stands at `at`, is given as it stands.
@@ -174,7 +184,7 @@ impl Remnants {
             let room = rest.get_mut(..here).unwrap_or_default();
             let read = match piece.kind {
                 Kind::Encrypted => {
-                    let read = self.volume.encrypted().read_at(room, piece.at)?;
+                    let read = self.whole_sectors(self.volume.encrypted().read_at(room, piece.at)?);
                     self.decipher(room.get_mut(..read).unwrap_or_default(), piece.at);
                     read
                 }
@@ -269,7 +279,7 @@ fn sample_chi_square(unit: &[u8]) -> u32 {
     sum.wrapping_mul(2)
 }
 
-/// Eleven standard deviations above what noise has.
+/// Fifteen standard deviations above what noise has.
 const UNEVEN: u32 = 600;
 /// What one sample of noise in forty has; then all bytes are counted.
 const SUSPICIOUS: u32 = 300;
@@ -378,7 +388,7 @@ mod tests {
             remnants.read_exact_at(&mut buf, at as u64).unwrap();
             assert!(buf == expected[at..at + len], "{at:#x} {len:#x}");
         }
-        assert_eq!(remnants.plain(0, disk.len() as u64).unwrap(), [0x3000..0x6000, 0x8000..0x9000]);
+        assert_eq!(remnants.plain(0, disk.len() as u64, 100).unwrap(), [0x3000..0x6000, 0x8000..0x9000]);
         assert_eq!(remnants.judge(0x3000, false).unwrap(), Origin::Plain);
         assert_eq!(remnants.judge(0x1000, false).unwrap(), Origin::Unclear);
     }
@@ -394,7 +404,7 @@ mod tests {
         let mut buf = vec![0; disk.len()];
         remnants.read_exact_at(&mut buf, 0).unwrap();
         assert!(buf == disk);
-        let plain = remnants.plain(0, 0x4000).unwrap();
+        let plain = remnants.plain(0, 0x4000, 100).unwrap();
         assert_eq!((plain.len(), plain[0].clone()), (1, 0..0x4000));
     }
 }

@@ -6,7 +6,7 @@ use undelfs_source::ErrorKind;
 use undelfs_volume::{Error, filesystem::Watch};
 
 use crate::{
-    Key, ProtectorKind,
+    Key, Protector, ProtectorKind,
     cipher::Method,
     datum::{Dataset, Datum, Value},
     protector::protectors,
@@ -46,11 +46,6 @@ impl<'a> Ring<'a> {
         &mut self,
         sets: impl IntoIterator<Item = &'d Dataset>,
     ) -> Result<Option<Opened>, Error> {
-        for key in self.keys {
-            if let Key::VolumeEncryptionKey(method, fvek) = key {
-                return Ok(Some(Opened { method: *method, fvek: fvek.clone(), vmk: None }));
-            }
-        }
         let mut damaged = false;
         for (index, set) in sets.into_iter().enumerate() {
             let Some(vmk) = self.master_key(set)? else {
@@ -69,8 +64,17 @@ impl<'a> Ring<'a> {
                           give the full volume encryption key or a key package";
             return Err(Error::Refused { kind: ErrorKind::Damaged, reason: reason.to_owned() });
         }
-        self.explain();
         Ok(None)
+    }
+
+    /// The encryption keys that were given as they are, which nothing has checked.
+    pub(crate) fn raw(&self) -> impl Iterator<Item = Opened> + use<'a> {
+        self.keys.iter().filter_map(|key| match key {
+            Key::VolumeEncryptionKey(method, fvek) => {
+                Some(Opened { method: *method, fvek: fvek.clone(), vmk: None })
+            }
+            _ => None,
+        })
     }
 
     /// The volume master key of `set`, by the first protector that opens.
@@ -110,11 +114,17 @@ impl<'a> Ring<'a> {
 
     /// Key `index`, stretched with the salt of a protector.
     fn stretched(&mut self, index: usize, datum: &Datum) -> Result<Option<&Secret>, Error> {
-        let Some(salt) = datum.salt() else { return Ok(None) };
+        /// Most salts that a password is stretched with. Windows allows one password protector and some recovery
+        /// passwords; each costs a good part of a second.
+        const MAX_SALTS: usize = 32;
+        let Some(salt) = datum.salt().filter(|_| datum.sealed().is_some()) else { return Ok(None) };
         let place = (index, salt);
         if !self.stretched.contains_key(&place) {
+            if self.stretched.keys().filter(|(key, _)| *key == index).count() >= MAX_SALTS {
+                return Ok(None);
+            }
             let Some(hash) = self.keys.get(index).and_then(Key::hash) else { return Ok(None) };
-            self.watch.total(ROUNDS.saturating_mul((self.stretched.len() as u64).saturating_add(1)));
+            self.watch.total(ROUNDS);
             let key = stretch(&hash, &salt, self.watch).ok_or_else(|| Error::Refused {
                 kind: ErrorKind::Cancelled,
                 reason: "unlocking was cancelled".to_owned(),
@@ -124,8 +134,9 @@ impl<'a> Ring<'a> {
         Ok(self.stretched.get(&place))
     }
 
-    /// Says of each key why it did not fit.
-    fn explain(&mut self) {
+    /// Says of each key why it did not fit a volume with these protectors.
+    pub(crate) fn explain(&mut self, protectors: &[Protector]) {
+        let has = |kind| protectors.is_empty() || protectors.iter().any(|protector| protector.kind == kind);
         let mut package = false;
         let mut recovery = false;
         for key in self.keys {
@@ -134,6 +145,12 @@ impl<'a> Ring<'a> {
                 Key::Package(_) => package = true,
                 Key::StartupKey(file) => {
                     self.failures.push(format!("the startup key {} does not fit", file.identifier))
+                }
+                Key::Password(_) if !has(ProtectorKind::Password) => {
+                    self.failures.push("the volume has no password".to_owned());
+                }
+                Key::RecoveryPassword(_) if !has(ProtectorKind::RecoveryPassword) => {
+                    self.failures.push("the volume has no recovery password".to_owned());
                 }
                 _ => self.failures.push(format!("{} does not fit", key.name())),
             }

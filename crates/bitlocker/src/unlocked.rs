@@ -10,11 +10,12 @@ use crate::{
 };
 
 /// A BitLocker volume as Windows presents it: decrypted, its first sectors in place, its metadata as zeros.
+#[derive(Clone)]
 pub struct Unlocked {
     volume: Arc<dyn ReadAt>,
-    pub(crate) layout: Layout,
+    pub(crate) layout: Arc<Layout>,
     /// `None` where nothing is encrypted.
-    cipher: Option<SectorCipher>,
+    cipher: Option<Arc<SectorCipher>>,
     /// What Windows Vista keeps in the metadata: the cluster of `$MFTMirr`.
     mirror: u64,
     pub(crate) notes: Vec<String>,
@@ -31,6 +32,7 @@ impl Unlocked {
         cipher: Option<SectorCipher>,
         mirror: u64,
     ) -> Self {
+        let (layout, cipher) = (Arc::new(layout), cipher.map(Arc::new));
         Self { volume, layout, cipher, mirror, notes: Vec::new(), is_judged: false }
     }
 
@@ -155,7 +157,9 @@ impl ReadAt for Unlocked {
     }
 
     fn present(&self) -> u64 {
-        self.volume.present()
+        // What is less than a sector at the end of a cut image cannot be decrypted.
+        let present = self.volume.present();
+        present.saturating_sub(present % self.layout.sector())
     }
 
     fn sector_size(&self) -> u32 {

@@ -314,10 +314,11 @@ impl Context {
 
     /// The same, with what the stream's own clusters show.
     fn judged(&self, index: u32, state: &StreamState) -> Option<(Remnants, Origin)> {
-        let unlocked = self.opened.unlocked.as_ref().filter(|unlocked| !unlocked.is_judged())?;
+        let unlocked = self.opened.unlocked.as_ref()?;
         let catalogue = self.catalogue.get()?;
         let file = catalogue.file(index)?;
-        if !file.flags.contains(FileFlags::REMOVED) || state.runs().is_empty() {
+        let in_question = file.flags.contains(FileFlags::REMOVED) || unlocked.is_judged();
+        if !in_question || state.runs().is_empty() {
             return None;
         }
         let cluster = self.facts()?.bytes_per_cluster;

@@ -33,7 +33,9 @@ impl Generated {
 
     fn names(&self) -> &'static [&'static str] {
         let all = if self.context.catalogue().is_some() { NAMES.len() } else { WITHOUT_FILES };
-        NAMES.get(..all).unwrap_or_default()
+        // The bytes of a locked volume are of no use to anybody, and would pass for the volume.
+        let first = usize::from(self.context.is_locked());
+        NAMES.get(first..all).unwrap_or_default()
     }
 
     /// The name of a file; files count from 1.

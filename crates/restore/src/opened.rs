@@ -12,7 +12,7 @@ use undelfs_volume::{
 
 use crate::{
     Error,
-    selecting::{need_no_metadata, search_limit},
+    selecting::{AMONG_OTHERS, need_no_metadata, search_limit},
 };
 
 /// A volume as far as it could be opened.
@@ -43,16 +43,21 @@ impl Opened {
         watch: &dyn Watch,
     ) -> Result<Self, Error> {
         let mut opened = Self { deep, ..Self::bare(entry, source) };
+        let limit = if alone { search_limit(keys) } else { AMONG_OTHERS };
         let encrypted = match entry.file_system {
             FileSystemKind::BitLocker => true,
             FileSystemKind::Unknown => {
-                let limit = search_limit(keys);
-                BitLocker::find(&opened.volume, limit, watch)? == Some(0) || (alone && need_no_metadata(keys))
+                let found = BitLocker::find(&opened.volume, limit, watch)?.contains(&0);
+                found || (alone && need_no_metadata(keys))
+            }
+            // Somebody who gives a key for a volume that seems to hold something else may have formatted it.
+            _ if alone && !keys.is_empty() => {
+                BitLocker::find(&opened.volume, AMONG_OTHERS, watch)?.contains(&0)
             }
             _ => false,
         };
         if encrypted {
-            let encryption = BitLocker::open(opened.volume.clone(), watch)?;
+            let encryption = BitLocker::open(opened.volume.clone(), limit, watch)?;
             opened.kind = FileSystemKind::BitLocker;
             opened.notes.extend_from_slice(encryption.notes());
             opened.encryption = Some(encryption);
@@ -114,7 +119,13 @@ impl Opened {
         self.notes.extend_from_slice(unlocked.notes());
         let unlocked = Arc::new(unlocked);
         self.volume = match unlocked.is_judged() {
-            true => Arc::new(Remnants::new(unlocked.clone(), 0)),
+            true => {
+                let mut sector = [0; boot_sector::LEN];
+                unlocked.read_salvage(&mut sector, 0);
+                let boot = boot_sector::recognise(&sector);
+                let cluster = boot.map(|boot| boot.bytes_per_sector.saturating_mul(boot.sectors_per_cluster));
+                Arc::new(Remnants::new(unlocked.clone(), cluster.unwrap_or(0)))
+            }
             false => unlocked.clone(),
         };
         self.unlocked = Some(unlocked);

@@ -234,7 +234,11 @@ pub(crate) fn names(
         return Ok(names);
     }
     for property in Property::ALL {
-        if property.is_listed(&subject) && property.value(&subject)?.is_some() {
+        // What was never encrypted is known only by reading the file, which a list must not take.
+        let has = |property: Property| {
+            Ok::<_, Error>(property == Property::Unencrypted || property.value(&subject)?.is_some())
+        };
+        if property.is_listed(&subject) && has(property)? {
             names.push([PREFIX.as_bytes(), property.name().as_bytes()].concat());
         }
     }

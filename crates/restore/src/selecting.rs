@@ -20,6 +20,9 @@ pub(crate) fn search_limit(keys: &[Key]) -> u64 {
     if keys.is_empty() { PROBED } else { u64::MAX }
 }
 
+/// How far one of several unknown volumes is searched: the keys may be meant for another.
+pub(crate) const AMONG_OTHERS: u64 = PROBED;
+
 /// Whether one of `keys` opens a volume of which no metadata is left, so that nothing but the key says that it is
 /// encrypted.
 pub(crate) fn need_no_metadata(keys: &[Key]) -> bool {
@@ -29,7 +32,7 @@ pub(crate) fn need_no_metadata(keys: &[Key]) -> bool {
 /// Where on a source without partition table and boot sector a volume of BitLocker begins.
 pub(crate) fn lost_start(source: &dyn ReadAt, keys: &[Key], watch: &dyn Watch) -> Result<Option<u64>, Error> {
     let found = BitLocker::find(source, search_limit(keys), watch)?;
-    Ok(found.or_else(|| need_no_metadata(keys).then_some(0)))
+    Ok(found.first().copied().or_else(|| need_no_metadata(keys).then_some(0)))
 }
 
 /// The volumes that are asked for, and what the partition table has to say.
@@ -50,7 +53,7 @@ pub(crate) fn select(
             let at = start.saturating_mul(sector_size.into());
             let rest = Extent::new(source.clone(), at, source.size().saturating_sub(at));
             match BitLocker::find(&rest, search_limit(keys), watch)? {
-                Some(0) => Ok(encrypted(source, at, sector_size)),
+                starts if starts.contains(&0) => Ok(encrypted(source, at, sector_size)),
                 _ if need_no_metadata(keys) => Ok(encrypted(source, at, sector_size)),
                 _ if deep => Ok(unknown(source, at, sector_size)),
                 _ => Err(error),

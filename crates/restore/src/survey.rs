@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use undelfs_bitlocker::{BitLocker, Key};
-use undelfs_source::ReadAt;
+use undelfs_source::{ErrorKind, ReadAt};
 use undelfs_volume::{Disk, FileSystemKind, filesystem::Watch};
 
 use crate::{Error, opened::Opened, selecting};
@@ -48,6 +48,12 @@ pub fn survey(source: &Arc<dyn ReadAt>, keys: &[Key], watch: &dyn Watch) -> Resu
             None => None,
         };
         let content = opened.as_ref().map_or(entry.file_system, |opened| opened.kind);
+        if let Some((ErrorKind::KeyNeeded, reason)) =
+            opened.as_ref().and_then(|opened| opened.closed.as_ref())
+            && !keys.is_empty()
+        {
+            survey.disk.notes.push(reason.clone());
+        }
         let encryption = opened.and_then(|mut opened| {
             survey
                 .disk

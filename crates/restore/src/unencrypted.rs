@@ -96,11 +96,16 @@ pub(crate) fn ranges(
         Some(_) => u64::MAX,
         None => state.stream.valid.min(state.stream.size),
     };
+    /// An extended attribute holds no more.
+    const MOST: usize = 4096;
     let mut stored: Vec<Range<u64>> = Vec::new();
     for (first, lcn, count) in placed(state.runs()) {
+        if stored.len() > MOST {
+            break;
+        }
         let (from, at) = (first.saturating_mul(bytes), lcn.saturating_mul(bytes));
         let left = size.saturating_sub(from);
-        for plain in remnants.plain(at, count.saturating_mul(bytes).min(left))? {
+        for plain in remnants.plain(at, count.saturating_mul(bytes).min(left), MOST)? {
             let place = |byte: u64| byte.saturating_sub(at).saturating_add(from);
             push_range(&mut stored, place(plain.start)..place(plain.end));
         }

@@ -103,7 +103,7 @@ fn read_lengths(bits: &mut Bits<'_>, lengths: &mut [u8]) -> Result<(), Bad> {
     let mut precode = [0_u8; PRECODE];
     precode.fill_with(|| bits.read(4) as u8);
     let precode = Huffman::<PRECODE, 64>::new(&precode)?;
-    let mut next = |bits: &mut Bits<'_>| {
+    let next = |bits: &mut Bits<'_>| {
         bits.refill();
         precode.take(bits)
     };

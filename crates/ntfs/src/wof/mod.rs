@@ -191,10 +191,10 @@ impl Codec for Wof {
     }
 
     fn decode(&self, unit: u64, raw: &dyn ReadAt, out: &mut [u8]) -> Result<(), ReadError> {
-        let algorithm = self.algorithm;
+        let (algorithm, out_len) = (self.algorithm, out.len() as u64);
         let bad = |reason: &dyn fmt::Display| ReadError::Decode {
             offset: unit.saturating_mul(u64::from(algorithm.chunk())),
-            len: out.len() as u64,
+            len: out_len,
             reason: format!("{algorithm}: {reason}"),
         };
         let stored = self.chunks.stored(unit, raw)?.map_err(|reason| bad(&reason))?;
