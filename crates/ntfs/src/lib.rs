@@ -9,6 +9,7 @@
 pub mod attribute;
 mod batch;
 pub mod boot_sector;
+mod index;
 pub mod lznt1;
 mod merge;
 mod mft;
@@ -284,6 +285,9 @@ impl FileSystem for Ntfs {
         scan.tables = tables.iter().map(|table| table.describe()).collect();
         // Every scan of the same volume finds the same.
         let _ = self.extensions.set(extensions);
+        if want.removed {
+            index::add_names(self, &mut scan, want.deep);
+        }
         Ok(scan)
     }
 

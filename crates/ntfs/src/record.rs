@@ -132,6 +132,18 @@ impl RecordBuf {
         Some(Self { bytes, sound })
     }
 
+    /// All bytes of the record, also those behind its attributes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What stands behind the attributes, from a multiple of eight bytes on.
+    pub fn slack(&self) -> &[u8] {
+        let used = self.record().map_or(0, |record| record.bytes.len());
+        let from = used.saturating_sub(used % 8);
+        self.bytes.get(from..).unwrap_or_default()
+    }
+
     /// The record as [`free`] makes it look.
     #[must_use]
     pub fn freed(mut self) -> Self {
@@ -160,7 +172,7 @@ pub fn free(bytes: &mut [u8]) -> bool {
 
 /// Puts back the last two bytes of each block, which NTFS replaces by a check number on the volume. The result
 /// is how many bytes from the start hold together; `None` where not even the first block does.
-fn apply_fixups(buf: &mut [u8]) -> Option<usize> {
+pub(crate) fn apply_fixups(buf: &mut [u8]) -> Option<usize> {
     let offset = usize::from(u16_at(buf, 4)?);
     let blocks = usize::from(u16_at(buf, 6)?).checked_sub(1)?;
     let stride = buf.len().checked_div(blocks)?;

@@ -63,7 +63,18 @@ impl FileRecords {
         Ok(Self { records })
     }
 
-    fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
+    /// The bytes of the records, with what stands behind their attributes.
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.records.iter().map(RecordBuf::bytes)
+    }
+
+    /// What stands behind the attributes of each record.
+    pub(crate) fn slack(&self) -> impl Iterator<Item = &[u8]> {
+        self.records.iter().map(RecordBuf::slack)
+    }
+
+    /// The attributes of all records.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = Attribute<'_>> {
         self.records.iter().filter_map(RecordBuf::record).flat_map(|record: Record<'_>| record.attributes())
     }
 

@@ -110,7 +110,11 @@ impl Property {
                 None => None,
             },
             Self::Record => Some(format!("{}-{}", of.catalogue.origin(of.file).1, of.file.generation)),
-            Self::Provenance => Some(of.catalogue.origin(of.file).0.to_owned()),
+            Self::Provenance => {
+                let origin = of.catalogue.origin(of.file).0;
+                let named = of.file.flags.contains(FileFlags::SLACK_NAME);
+                Some(format!("{origin}{}", if named { report::SLACK_NAME } else { "" }))
+            }
             Self::Created => Some(report::time(of.file.created)),
             Self::Streams => of.other_streams()?,
         })

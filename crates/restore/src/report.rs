@@ -5,7 +5,7 @@ mod json;
 mod overview;
 mod table;
 
-use std::{io, ops::Range};
+use std::{borrow::Cow, io, ops::Range};
 
 use rayon::prelude::*;
 use undelfs_volume::filesystem::{File, FileFlags, FileTime};
@@ -16,6 +16,9 @@ use crate::{
 };
 
 pub(crate) use overview::{overview, summary};
+
+/// What is added to the provenance of a file of which a name is known only from what is left in slack.
+pub(crate) const SLACK_NAME: &str = ", a name from slack";
 
 /// How restorable files are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +111,14 @@ const CSV_COLUMNS: [&str; 15] = [
     "confidence",
     "reason",
 ];
+
+/// Which structures a file's names and content come from.
+fn provenance<'a>(of: &RestorableFile<'a>) -> Cow<'a, str> {
+    match of.file.flags.contains(FileFlags::SLACK_NAME) {
+        true => format!("{}{SLACK_NAME}", of.provenance).into(),
+        false => of.provenance.into(),
+    }
+}
 
 /// What stands before the first restorable file.
 fn header(format: Format) -> String {

@@ -144,6 +144,8 @@ bitflags! {
         const METADATA = 1 << 9;
         /// Some of the file's clusters lie where the source has no bytes.
         const BEYOND_END = 1 << 10;
+        /// A name of the file is known only from what was left in slack, of its records or of a directory's index.
+        const SLACK_NAME = 1 << 11;
     }
 }
 

@@ -23,7 +23,7 @@ struct Line<'a> {
     clusters_in_use: u64,
     confidence: &'static str,
     reason: &'a str,
-    provenance: &'a str,
+    provenance: Cow<'a, str>,
 }
 
 /// The bytes of a path that is no valid Unicode, in hexadecimal: JSON cannot say an unpaired surrogate in a form that
@@ -57,7 +57,7 @@ pub(super) fn write(of: &RestorableFile<'_>, out: &mut Vec<u8>) {
         clusters_in_use: of.clusters_in_use,
         confidence: of.confidence.as_str(),
         reason: &of.reason,
-        provenance: of.provenance,
+        provenance: report::provenance(of),
     };
     let start = out.len();
     if serde_json::to_writer(&mut *out, &line).is_err() {
