@@ -75,22 +75,29 @@ fn main() -> io::Result<()> {
 }
 
 /// Switches, logarithm of the cluster's sectors, and the number by which the volume is shortened or damaged.
-const METADATA: [(u16, u8, u16); 11] = [
-    (0b1111_0011_0011_1111, 3, 1),
-    (0b0111_1011_0011_1111, 3, 1),
-    (0b0101_0000_1111_1111 & !0xC0, 3, 1),
-    (0b0101_0000_0001_1111, 3, 1),
-    (0b0111_0011_0011_1111, 0, 4 * 300),
-    (0b0111_0111_0011_1111, 7, 1),
-    (0b0001_1001_0001_1111, 3, 1),
-    (0b0001_0010_0101_1111, 3, 1),
-    (0b0001_0000_1001_1111, 3, 0x2000),
-    (0b0110_0011_0010_0110, 3, 1),
-    (0b0000_0000_0001_1000, 3, 1),
+const METADATA: [(u32, u8, u16); 14] = [
+    // The made clear key, with each cipher, sector size and boot sector.
+    (0b0_0101_0000_0011_1111, 3, 1),
+    (0b0_0101_0001_0011_1111, 3, 1),
+    (0b0_0101_0010_0011_1111, 3, 1),
+    (0b0_0101_0011_0011_1111, 0, 4 * 300),
+    (0b0_0101_0101_0011_1111, 7, 4 * 700),
+    (0b0_0101_1001_0011_1111, 3, 1),
+    (0b0_1101_0001_0011_1111, 3, 1),
+    // What is sealed is the input's; no boot sector; damage.
+    (0b0_0001_0001_0011_1111, 3, 1),
+    (0b0_0101_0001_0111_1111, 3, 1),
+    (0b0_0101_0001_1011_1111, 3, 0x2000),
+    // Raw keys, and none that fits.
+    (0b0_0001_0001_0001_1111, 3, 1),
+    (0b1_0111_0001_0001_1111, 3, 1),
+    (0b1_0011_0010_0010_0110, 3, 1),
+    (0b0_0000_0000_0001_1000, 3, 1),
 ];
 
 /// Switches, logarithm of the cluster's sectors, and of the sector's size over 512.
-const BOOT: [(u16, u8, u8); 9] = [
+const BOOT: [(u16, u8, u8); 10] = [
+    (0b1000_0000_0111, 3, 0),
     (0b0100_0000_0111, 7, 0),
     (0b0000_0000_0111, 3, 0),
     (0b0100_0000_0111, 3, 3),
@@ -102,11 +109,11 @@ const BOOT: [(u16, u8, u8); 9] = [
     (0b0000_0110_0111, 3, 0),
 ];
 
-fn metadata_head(switches: u16, cluster: u8, cut: u16) -> Vec<u8> {
-    let [low, high] = switches.to_le_bytes();
+fn metadata_head(switches: u32, cluster: u8, cut: u16) -> Vec<u8> {
+    let [low, high, more, _] = switches.to_le_bytes();
     // Two changes, in the counter and in the border; then what is sealed as encryption key.
-    let sealed = made::key(0x8004, &made::FVEK[..32]);
-    let mut head = vec![low, high, cluster, 2];
+    let sealed = made::key(0x8002, &made::FVEK[..16]);
+    let mut head = vec![low, high, more, cluster, 2];
     head.extend(cut.to_le_bytes());
     head.extend((sealed.len() as u16).to_le_bytes());
     head.extend(ranges());
@@ -122,14 +129,14 @@ fn boot_head(switches: u16, cluster: u8, sector: u8) -> Vec<u8> {
 }
 
 /// The first block of a metadata seed.
-fn body(switches: u16) -> Vec<u8> {
+fn body(switches: u32) -> Vec<u8> {
     let mut body = vec![0; made::HEADER + made::DATASET];
     let state = 2 + (switches >> 8 & 3) as u8;
     made::put(&mut body, 10, &[1, 0, state, 0, 4, 0]);
     made::put(&mut body, 16, &(SIZE as u64 / 2).to_le_bytes());
     made::put(&mut body, 28, &16u32.to_le_bytes());
     made::put(&mut body, 56, &fve::RELOCATED.to_le_bytes());
-    made::put(&mut body, 100, &0x8004u16.to_le_bytes());
+    made::put(&mut body, 100, &0x8002u16.to_le_bytes());
     body.extend(made::datum(7, 2, &"DISK".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()));
     body.extend(made::datum(15, 15, &[fve::RELOCATED, 0x2000].map(u64::to_le_bytes).concat()));
     body

@@ -32,6 +32,8 @@ impl Switches {
     const PLAIN_HEAD: u32 = 9;
     /// The second copy of the record is there too.
     const COPY: u32 = 10;
+    /// Nothing but the raw key opens the volume, which has to show that it fits.
+    const RAW_KEY: u32 = 11;
 
     fn has(&self, bit: u32) -> bool {
         self.0 >> bit & 1 == 1
@@ -54,11 +56,15 @@ fuzz_target!(|data: &[u8]| {
         let places = PLACES.into_iter().filter(|_| !switches.has(Switches::FILE_SYSTEM));
         places.for_each(|at| volume.put(at, &[0; 16]));
         if switches.has(Switches::FILE_SYSTEM) {
-            volume.put(place, &made::encrypted_ntfs(place));
+            volume.put(place, &made::encrypted(place, &made::ntfs()));
         }
     } else {
         let state = [4, 5, 2, 3][usize::from(switches.0 >> Switches::STATE & 3)];
-        let block = made::usual_block(0x8002, state, place);
+        let clear_key = match switches.has(Switches::RAW_KEY) {
+            true => Vec::new(),
+            false => made::clear_key(&made::key(0x8002, &made::FVEK[..16])),
+        };
+        let block = made::usual_block(state, place, &clear_key);
         PLACES.iter().for_each(|at| volume.put(*at, &block));
         if switches.has(Switches::PLAIN_HEAD) {
             volume.put(place, &made::boot(512, 8, false));
@@ -74,7 +80,7 @@ fuzz_target!(|data: &[u8]| {
     }
 
     let is_whole = volume.is_whole();
-    let opened = BitLocker::open(volume.share(), &()).expect("nobody cancels");
+    let opened = BitLocker::open(volume.share(), u64::MAX, &()).expect("nobody cancels");
     let _ = format!("{:?} {:?}", opened.facts(), opened.notes());
     let key = Key::volume_encryption_key(made::FVEK[..16].to_vec());
     match opened.unlock(&[key.expect("16 bytes")], &()) {

@@ -19,11 +19,13 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("libbde-utils", &["bdemount"]),
     ("mount", &["losetup", "mount", "umount"]),
     ("ntfs-3g", &["mkntfs", "ntfs-3g", "ntfscat", "ntfscp", "ntfsinfo"]),
+    ("python3-libfsntfs", &["/usr/bin/python3"]),
     ("python3-pip", &["python3"]),
     ("rsync", &["rsync"]),
     ("sleuthkit", &["fls", "icat", "istat", "mactime", "tsk_recover"]),
     ("strace", &["strace"]),
     ("util-linux", &["flock", "setpriv"]),
+    ("wimtools", &["wimlib-imagex"]),
 ];
 
 /// A command that is known to exist.

@@ -4,6 +4,8 @@ use crate::run;
 
 /// A program and the Debian package that holds it.
 const PROGRAMS: &[(&str, &str)] = &[
+    // A library without a program.
+    ("/usr/share/doc/python3-libfsntfs/copyright", "python3-libfsntfs"),
     ("bdemount", "libbde-utils"),
     ("cryptsetup", "cryptsetup-bin"),
     ("dislocker-file", "dislocker"),
@@ -23,6 +25,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("strace", "strace"),
     ("taskset", "util-linux"),
     ("tsk_recover", "sleuthkit"),
+    ("wimlib-imagex", "wimtools"),
     ("xz", "xz-utils"),
 ];
 

@@ -84,7 +84,7 @@ pub fn all_agree(source: &dyn ReadAt) {
 /// stand elsewhere. `range` begins at a unit's begin.
 pub fn remnants_agree(unlocked: &Arc<Unlocked>, remnants: &Remnants, range: &Range, head: u64) {
     let Range { offset, len, .. } = *range;
-    let Ok(plain) = remnants.plain(offset, len as u64) else { return };
+    let Ok(plain) = remnants.plain(offset, len as u64, usize::MAX) else { return };
     let end = offset + len as u64;
     assert!(plain.iter().all(|range| offset <= range.start && range.start < range.end && range.end <= end));
     assert!(plain.is_sorted_by(|a, b| a.end < b.start), "{plain:?} touch each other");
@@ -140,7 +140,7 @@ pub fn unlocked(unlocked: Unlocked, input: &mut Input<'_>, cluster: u32, is_whol
             if is_whole {
                 remnants_agree(&unlocked, remnants, &Range { offset, len, cut }, head);
             }
-            let _ = remnants.plain(offset | 1, len as u64);
+            let _ = remnants.plain(offset | 1, len as u64, 2);
         }
     }
 }

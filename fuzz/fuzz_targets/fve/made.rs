@@ -102,16 +102,17 @@ pub fn block(mut body: Vec<u8>, genuine: bool) -> Vec<u8> {
     body
 }
 
-/// A plain metadata block of version 2: all is encrypted by `method`, the head stands at `place`.
-pub fn usual_block(method: u16, state: u16, place: u64) -> Vec<u8> {
+/// A metadata block of version 2 for AES-CBC 128: the head stands at `place`, and nothing but `datums` unlocks it.
+pub fn usual_block(state: u16, place: u64, datums: &[u8]) -> Vec<u8> {
     let mut body = vec![0; HEADER + DATASET];
-    for (at, value) in [(10, 2), (12, state), (14, 4), (100, method)] {
+    for (at, value) in [(10, 2), (12, state), (14, 4), (100, 0x8002)] {
         put(&mut body, at, &value.to_le_bytes());
     }
     put(&mut body, 28, &16u32.to_le_bytes());
     for (at, value) in [32, 40, 48].into_iter().zip(PLACES).chain([(56, place)]) {
         put(&mut body, at, &value.to_le_bytes());
     }
+    body.extend(datums);
     repair_dataset(&mut body);
     block(body, true)
 }
@@ -136,27 +137,34 @@ pub fn boot(sector: u16, cluster: u8, vista: bool) -> [u8; 512] {
     boot
 }
 
-/// A sector of 512 bytes that decrypts by AES-CBC 128 to the boot sector of an NTFS volume, where it stands at `at`.
-pub fn encrypted_ntfs(at: u64) -> Vec<u8> {
-    let mut plain = [0u8; 512];
-    put(&mut plain, 3, b"NTFS    ");
-    put(&mut plain, 11, &[0, 2, 8]);
-    plain[21] = 0xF8;
+/// The boot sector of an NTFS volume.
+pub fn ntfs() -> [u8; 512] {
+    let mut boot = [0u8; 512];
+    put(&mut boot, 3, b"NTFS    ");
+    put(&mut boot, 11, &[0, 2, 8]);
+    boot[21] = 0xF8;
     for (at, value) in [(0x28, 500u64), (0x30, 4), (0x38, 2)] {
-        put(&mut plain, at, &value.to_le_bytes());
+        put(&mut boot, at, &value.to_le_bytes());
     }
-    (plain[0x40], plain[0x44]) = (0xF6, 1);
-    put(&mut plain, 510, &[0x55, 0xAA]);
+    (boot[0x40], boot[0x44]) = (0xF6, 1);
+    put(&mut boot, 510, &[0x55, 0xAA]);
+    boot
+}
+
+/// What decrypts to `plain` by AES-CBC 128 in sectors of 512 bytes, where it stands at `at`.
+pub fn encrypted(at: u64, plain: &[u8]) -> Vec<u8> {
     let cipher = Aes128::new_from_slice(&FVEK[..16]).expect("16 bytes");
-    let mut before = Block::from(u128::from(at).to_le_bytes());
-    cipher.encrypt_block(&mut before);
-    let mut sector = Vec::new();
-    for block in plain.chunks(16) {
-        before.iter_mut().zip(block).for_each(|(byte, other)| *byte ^= other);
+    let mut bytes = Vec::with_capacity(plain.len());
+    for (at, sector) in (at..).step_by(512).zip(plain.chunks(512)) {
+        let mut before = Block::from(u128::from(at).to_le_bytes());
         cipher.encrypt_block(&mut before);
-        sector.extend(&before[..]);
+        for block in sector.chunks(16) {
+            before.iter_mut().zip(block).for_each(|(byte, other)| *byte ^= other);
+            cipher.encrypt_block(&mut before);
+            bytes.extend(&before[..]);
+        }
     }
-    sector
+    bytes
 }
 
 /// Puts the CRC-32 of `bytes`, in which its own place counts as zero, at `at`.

@@ -23,7 +23,8 @@ pub const RECORDS: [u64; 2] = [0x3A000, 0x3B000];
 /// Where the structures of the record's regions stand.
 pub const REGIONS: [u64; 2] = [0x3C000, 0x3D000];
 
-/// Clusters of noise, of text and of zeros by turns, so that some show that they are not encrypted.
+/// Clusters of noise, of text and of zeros by turns, so that some show that they are not encrypted; and one before and
+/// one behind the metadata that are text once they are decrypted, so that the key shows that it fits.
 static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
     let mut noise = || {
@@ -38,7 +39,12 @@ static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| {
         3 => 0,
         _ => noise(),
     };
-    (0..SIZE).map(byte).collect()
+    let mut content: Vec<u8> = (0..SIZE).map(byte).collect();
+    for at in [0x4000, 0x3F000] {
+        let text = content[0x1000..0x2000].to_vec();
+        content[at..at + 0x1000].copy_from_slice(&made::encrypted(at as u64, &text));
+    }
+    content
 });
 
 /// A volume in memory, of which a part may be unreadable.

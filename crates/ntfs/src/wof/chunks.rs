@@ -172,3 +172,142 @@ impl Chunks {
         (range.start < end).then(|| entries(range.start)..range.end.div_ceil(self.entry))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Cannot give the bytes of some ranges.
+    struct Holed {
+        bytes: Vec<u8>,
+        gone: Vec<Range<u64>>,
+    }
+
+    impl ReadAt for Holed {
+        fn size(&self) -> u64 {
+            self.bytes.size()
+        }
+
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
+            let end = offset + buf.len() as u64;
+            if self.gone.iter().any(|range| range.start < end && offset < range.end) {
+                return Err(ReadError::PastEnd { offset, len: 0, size: 0 });
+            }
+            self.bytes.read_at(buf, offset)
+        }
+    }
+
+    /// The stored bytes of chunks of these sizes; only their table counts.
+    fn table(sizes: &[u64], entry: usize) -> Vec<u8> {
+        let mut end = 0;
+        let ends = sizes[..sizes.len() - 1].iter().map(|size| {
+            end += size;
+            end
+        });
+        ends.flat_map(|end: u64| end.to_le_bytes()[..entry].to_vec()).collect()
+    }
+
+    #[test]
+    fn entries_have_eight_bytes_from_four_gibibytes_on() {
+        for (content, entry) in [((1 << 32) - 1, 4), (1 << 32, 8)] {
+            let chunks = Chunks::new(content, 32 << 10, 1 << 30);
+            assert_eq!(chunks.table(), 131_071 * entry);
+            let mut raw = vec![0; 64];
+            raw[usize::try_from(entry).unwrap()] = 77;
+            let stored = chunks.stored(1, &raw).unwrap().unwrap();
+            assert_eq!(stored, 131_071 * entry..131_071 * entry + 77);
+        }
+    }
+
+    #[test]
+    fn entries_that_go_back_or_lie_outside_spoil_only_the_chunks_beside_them() {
+        let mut raw = table(&[10, 10, 10, 10], 4);
+        let chunks = Chunks::new(400, 100, 12 + 40);
+        let good = |raw: &Vec<u8>| -> Vec<bool> {
+            (0..4).map(|index| chunks.stored(index, raw).unwrap().is_ok()).collect()
+        };
+        assert_eq!(good(&raw), [true; 4]);
+        raw[4] = 5;
+        assert_eq!(good(&raw), [true, false, true, true]);
+        raw[4] = 41;
+        assert_eq!(good(&raw), [true, false, false, true]);
+        let error = chunks.stored(2, &raw).unwrap().unwrap_err().to_string();
+        assert_eq!(error, "the chunk table says that chunk 2 is the bytes 41 to 30 of 40 stored bytes");
+        assert!(matches!(Chunks::new(400, 100, 11).stored(0, &raw), Ok(Err(BadTable::Cut { .. }))));
+    }
+
+    /// A table of entries of eight bytes, each 2000 more than the one before, that counts how often it is asked.
+    struct Endless(std::sync::atomic::AtomicU64);
+
+    impl ReadAt for Endless {
+        fn size(&self) -> u64 {
+            u64::MAX
+        }
+
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            buf.copy_from_slice(&((offset / 8 + 1) * 2000).to_le_bytes());
+            Ok(8)
+        }
+    }
+
+    #[test]
+    fn a_table_of_any_size_is_asked_only_a_few_times() {
+        let (chunks, raw) = (Chunks::new(1 << 60, 4096, 1 << 60), Endless(0.into()));
+        let byte = |chunk: u64| chunks.table() + chunk * 2000;
+        let gone = [byte(3)..byte(4), byte(1 << 40) + 1..byte((1 << 40) + 2) + 1];
+        let found = chunks.depends_on(&gone, &raw);
+        assert_eq!(found, [3 * 4096..4 * 4096, 1 << 52..(1 << 52) + 3 * 4096]);
+        assert!(raw.0.into_inner() < 200);
+    }
+
+    proptest! {
+        #[test]
+        fn all_that_depends_on_lost_bytes_is_named_and_hardly_more(
+            sizes in proptest::collection::vec(1_u64..60, 1..80),
+            cuts in proptest::collection::btree_set(0_u64..3000, 0..14),
+        ) {
+            let entries = table(&sizes, 4);
+            let stored = entries.len() as u64 + sizes.iter().sum::<u64>();
+            let chunks = Chunks::new(sizes.len() as u64 * 100 - 50, 100, stored);
+            let cuts: Vec<u64> = cuts.into_iter().collect();
+            let gone: Vec<Range<u64>> = cuts.as_chunks::<2>().0.iter().map(|[from, to]| *from..*to).collect();
+            let whole = { let mut all = entries; all.resize(stored as usize, 0); all };
+            let raw = Holed { bytes: whole.clone(), gone: gone.clone() };
+            let touches = |range: &Range<u64>| gone.iter().any(|gone| gone.start < range.end && range.start < gone.end);
+            let found = chunks.depends_on(&gone, &raw);
+            prop_assert!(found.windows(2).all(|pair| pair[0].end < pair[1].start));
+            for index in 0..sizes.len() as u64 {
+                let place = chunks.stored(index, &whole).unwrap().unwrap();
+                let own = index.saturating_sub(1) * 4..((index + 1) * 4).min(chunks.table());
+                let lost = touches(&place) || touches(&own);
+                let named = found.iter().any(|range| range.contains(&(index * 100)));
+                prop_assert_eq!(named, lost, "chunk {} {:?}", index, found);
+            }
+        }
+
+        #[test]
+        fn no_table_makes_it_panic_or_give_ranges_in_disorder(
+            bytes: Vec<u8>, content: u64, stored: u64,
+            cuts in proptest::collection::btree_set(any::<u64>(), 0..9), small: bool,
+        ) {
+            let (content, stored) = if small { (content % 9_000_000, stored % 600) } else { (content, stored) };
+            let chunks = Chunks::new(content, 4096, stored);
+            let cuts: Vec<u64> = cuts.into_iter().map(|cut| if small { cut % 500 } else { cut }).collect();
+            let mut gone: Vec<Range<u64>> = cuts.as_chunks::<2>().0.iter().map(|[from, to]| *from..*to).collect();
+            if small {
+                gone.sort_by_key(|range| range.start);
+                gone.dedup_by(|later, earlier| later.start <= earlier.end);
+            }
+            let found = chunks.depends_on(&gone, &bytes);
+            prop_assert!(found.iter().all(|range| range.start < range.end && range.end <= content));
+            prop_assert!(found.windows(2).all(|pair| pair[0].end < pair[1].start));
+            for index in [0, 1, 2, content / 4096] {
+                if let Ok(Ok(place)) = chunks.stored(index, &bytes) {
+                    prop_assert!(place.start <= place.end && place.end <= stored);
+                }
+            }
+        }
+    }
+}
