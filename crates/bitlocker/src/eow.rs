@@ -143,7 +143,7 @@ impl Region {
                 NAME,
                 at,
                 "the signature FVE-EOWBM",
-                format!("the bytes {:02X?}", head.get(..10)),
+                format!("the bytes {:02X?}", head.get(..10).unwrap_or_default()),
             ));
         }
         let size = u32_at(&head, 12).filter(|size| (60..=MAX_REGION).contains(size)).ok_or_else(cut)?;

@@ -168,6 +168,16 @@ mod tests {
     }
 
     #[test]
+    fn a_border_within_a_sector_counts_from_the_next_one_on_wherever_a_read_begins() {
+        let layout =
+            Layout::new(512, Head::Relocated { at: 0, len: 0 }, Vec::new(), Encrypted::Below(0x10100));
+        for at in [0x10000, 0x10100, 0x101FF] {
+            assert_eq!(layout.piece(at), piece(Kind::Encrypted, at, 0x10200 - at), "{at:#x}");
+        }
+        assert_eq!(layout.piece(0x10200).kind, Kind::Plain);
+    }
+
+    #[test]
     fn vista_keeps_the_first_sixteen_sectors_plain() {
         let layout = Layout::new(512, Head::Vista, Vec::new(), Encrypted::All);
         assert_eq!(layout.piece(3), piece(Kind::VistaBoot, 3, 509));

@@ -8,7 +8,10 @@ use std::{ops::Range, sync::Arc};
 
 use undelfs_source::{ReadAt, ReadError};
 
-use crate::{Unlocked, layout::Kind};
+use crate::{
+    Unlocked,
+    layout::{Kind, Piece},
+};
 
 /// Largest unit that is judged, in bytes.
 const MAX_UNIT: usize = 4096;
@@ -41,6 +44,8 @@ impl Remnants {
     pub fn new(volume: Arc<Unlocked>, cluster: u32) -> Self {
         let sector = usize::try_from(volume.layout.sector().get()).unwrap_or(MAX_UNIT);
         let unit = usize::try_from(cluster).unwrap_or(MAX_UNIT).clamp(sector.min(MAX_UNIT), MAX_UNIT);
+        // No file system has other clusters than powers of two; then a unit is whole sectors.
+        let unit = unit.checked_next_power_of_two().unwrap_or(MAX_UNIT);
         Self { volume, unit, unclear_is_plain: false }
     }
 
@@ -56,14 +61,16 @@ impl Remnants {
     /// # Errors
     /// When it cannot be read.
     pub fn judge(&self, offset: u64, first: bool) -> Result<Origin, ReadError> {
-        let piece = self.volume.layout.piece(offset);
+        let (piece, is_judged) = self.span(offset, self.unit as u64);
         match piece.kind {
-            Kind::Encrypted => {}
+            Kind::Encrypted if is_judged => {}
+            Kind::Encrypted => return Ok(Origin::Encrypted),
             // All that is here is plain, which tells nothing of the rest of a file.
             Kind::Plain | Kind::Metadata | Kind::VistaBoot => return Ok(Origin::Unclear),
         }
         let mut space = [0; MAX_UNIT];
-        let unit = space.get_mut(..self.unit).unwrap_or_default();
+        let len = usize::try_from(piece.len).unwrap_or(MAX_UNIT);
+        let unit = space.get_mut(..len).unwrap_or_default();
         let read = self.whole_sectors(self.volume.encrypted().read_at(unit, piece.at)?);
         let unit = unit.get_mut(..read).unwrap_or_default();
         if is_uneven(unit) || (first && has_signature(unit)) {
@@ -83,37 +90,62 @@ impl Remnants {
     /// When they cannot be read.
     pub fn plain(&self, offset: u64, len: u64, most: usize) -> Result<Vec<Range<u64>>, ReadError> {
         let mut ranges: Vec<Range<u64>> = Vec::new();
-        let push = |ranges: &mut Vec<Range<u64>>, start: u64, len: u64| match ranges.last_mut() {
-            Some(last) if last.end == start => last.end = start.saturating_add(len),
-            _ => ranges.push(start..start.saturating_add(len)),
-        };
+        let unit = self.unit as u64;
         let end = offset.saturating_add(len).min(self.size());
+        let push = |ranges: &mut Vec<Range<u64>>, start: u64, len: u64| {
+            let (start, stop) = (start.max(offset), start.saturating_add(len).min(end));
+            match ranges.last_mut() {
+                _ if start >= stop => {}
+                Some(last) if last.end == start => last.end = stop,
+                _ => ranges.push(start..stop),
+            }
+        };
         let mut raw = vec![0; PIECE];
-        let mut at = offset;
-        while at < end && ranges.len() <= most {
-            let piece = self.volume.layout.piece(at);
-            let here = piece.len.min(end.saturating_sub(at)).min(PIECE as u64);
+        // Whole units are looked at, of which the first and the last may be asked for in part.
+        let mut at = offset.saturating_sub(offset.checked_rem(unit).unwrap_or(0));
+        let stop = end.checked_next_multiple_of(unit).unwrap_or(end).min(self.size());
+        while at < stop && ranges.len() <= most {
+            let (piece, is_judged) = self.span(at, stop.saturating_sub(at).min(PIECE as u64));
             match piece.kind {
-                Kind::Plain => push(&mut ranges, at, here),
-                Kind::Metadata | Kind::VistaBoot => {}
-                Kind::Encrypted => {
-                    let room = raw.get_mut(..usize::try_from(here).unwrap_or(PIECE)).unwrap_or_default();
+                Kind::Plain => push(&mut ranges, at, piece.len),
+                Kind::Encrypted if is_judged => {
+                    let room = raw.get_mut(..usize::try_from(piece.len).unwrap_or(PIECE)).unwrap_or_default();
                     let bad = self.volume.encrypted().read_salvage(room, piece.at);
-                    let mut unit_at = at;
+                    let mut from: usize = 0;
                     for unit in room.chunks(self.unit) {
-                        let from = usize::try_from(unit_at.saturating_sub(at)).unwrap_or(usize::MAX);
                         let to = from.saturating_add(unit.len());
                         let lost = bad.iter().any(|bad| bad.range.start < to && from < bad.range.end);
-                        if !lost && self.is_plain(unit, piece.at.saturating_add(unit_at.saturating_sub(at))) {
-                            push(&mut ranges, unit_at, unit.len() as u64);
+                        if !lost && self.is_plain(unit, piece.at.saturating_add(from as u64)) {
+                            push(&mut ranges, at.saturating_add(from as u64), unit.len() as u64);
                         }
-                        unit_at = unit_at.saturating_add(unit.len() as u64);
+                        from = to;
                     }
                 }
+                Kind::Encrypted | Kind::Metadata | Kind::VistaBoot => {}
             }
-            at = at.saturating_add(here.max(1));
+            at = at.saturating_add(piece.len.max(1));
         }
         Ok(ranges)
+    }
+
+    /// The bytes from `offset` on that are read in one way, at most `most`, and whether their units are judged. Where
+    /// they begin within a unit they end with it, so that a unit is judged in the same parts wherever a read begins.
+    /// What is no whole sector is not judged.
+    fn span(&self, offset: u64, most: u64) -> (Piece, bool) {
+        let unit = self.unit as u64;
+        let mut piece = self.volume.layout.piece(offset);
+        piece.len = piece.len.min(most);
+        let within = offset.checked_rem(unit).unwrap_or(0);
+        piece.len = match within {
+            0 if piece.len > unit => piece.len.saturating_sub(piece.len.checked_rem(unit).unwrap_or(0)),
+            _ => piece.len.min(unit.saturating_sub(within)),
+        };
+        let sector = self.volume.layout.sector();
+        let is_judged = piece.kind == Kind::Encrypted && piece.at % sector == 0 && piece.len >= sector.get();
+        if is_judged {
+            piece.len = piece.len.saturating_sub(piece.len % sector);
+        }
+        (piece, is_judged)
     }
 
     /// What is less than a sector at the end of a cut image cannot be decrypted.
@@ -179,16 +211,17 @@ impl Remnants {
         let mut done = 0;
         while let Some(rest) = buf.get_mut(done..len).filter(|rest| !rest.is_empty()) {
             let at = offset.saturating_add(done as u64);
-            let piece = self.volume.layout.piece(at);
+            let (piece, is_judged) = self.span(at, rest.len() as u64);
             let here = usize::try_from(piece.len).unwrap_or(usize::MAX).min(rest.len());
             let room = rest.get_mut(..here).unwrap_or_default();
-            let read = match piece.kind {
-                Kind::Encrypted => {
+            let read = match is_judged {
+                true => {
                     let read = self.whole_sectors(self.volume.encrypted().read_at(room, piece.at)?);
+                    self.volume.check_end(piece, at, read, here)?;
                     self.decipher(room.get_mut(..read).unwrap_or_default(), piece.at);
                     read
                 }
-                _ => self.volume.read_at(room, at)?,
+                false => self.volume.read_at(room, at)?,
             };
             done = done.saturating_add(read);
             if read < here {
@@ -391,6 +424,60 @@ mod tests {
         assert_eq!(remnants.plain(0, disk.len() as u64, 100).unwrap(), [0x3000..0x6000, 0x8000..0x9000]);
         assert_eq!(remnants.judge(0x3000, false).unwrap(), Origin::Plain);
         assert_eq!(remnants.judge(0x1000, false).unwrap(), Origin::Unclear);
+    }
+
+    #[test]
+    fn a_unit_is_judged_alike_wherever_a_read_begins() {
+        let mut disk = noise(9, 64 << 10);
+        // Ends within a unit, as zeros that reach into the next one.
+        disk[0x2000..0x5600].fill(0);
+        // Structures of BitLocker that do not end with a unit.
+        let metadata = Vec::from([0x2000..0x2200, 0x7000..0x7200]);
+        let layout = Layout::new(512, Head::Relocated { at: 0, len: 0 }, metadata, Encrypted::All);
+        let cipher = SectorCipher::new(Method::Aes128Xts, &KEY).unwrap();
+        let unlocked = Unlocked::new(Arc::new(disk.clone()), layout, Some(cipher), 0);
+        let remnants = Remnants::new(Arc::new(unlocked), 4096);
+        let mut whole = vec![0; disk.len()];
+        remnants.read_exact_at(&mut whole, 0).unwrap();
+        for at in (0..disk.len()).step_by(0x200) {
+            let mut sector = [0; 0x200];
+            remnants.read_exact_at(&mut sector, at as u64).unwrap();
+            assert!(whole[at..at + 0x200] == sector, "{at:#x}");
+        }
+        let plain = remnants.plain(0, disk.len() as u64, 100).unwrap();
+        for (start, end) in [(0, 0x2345), (0x2345, 0x3001), (0x3001, 0x5555), (0x5555, 0x10000)] {
+            let expected: Vec<_> = plain
+                .iter()
+                .map(|range| range.start.max(start)..range.end.min(end))
+                .filter(|range| range.start < range.end)
+                .collect();
+            assert_eq!(remnants.plain(start, end - start, 100).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_last_sector_that_is_cut_is_not_given_as_plain_text() {
+        let disk = noise(9, 0x3000)[..0x2F9C].to_vec();
+        let layout = Layout::new(512, Head::Relocated { at: 0, len: 0 }, Vec::new(), Encrypted::All);
+        let cipher = SectorCipher::new(Method::Aes128Xts, &KEY).unwrap();
+        let unlocked = Arc::new(Unlocked::new(Arc::new(disk), layout, Some(cipher), 0));
+        let mut buf = vec![0; 0x3000];
+        assert_eq!(unlocked.read_at(&mut buf, 0).unwrap(), 0x2E00);
+        assert_eq!(Remnants::new(unlocked, 4096).read_at(&mut buf, 0).unwrap(), 0x2E00);
+    }
+
+    #[test]
+    fn relocated_sectors_behind_the_end_are_an_error_not_the_end() {
+        let layout =
+            Layout::new(512, Head::Relocated { at: 1 << 40, len: 0x2000 }, Vec::new(), Encrypted::All);
+        let cipher = SectorCipher::new(Method::Aes128Xts, &KEY).unwrap();
+        let unlocked = Arc::new(Unlocked::new(Arc::new(noise(9, 0x8000)), layout, Some(cipher), 0));
+        let remnants = Remnants::new(unlocked.clone(), 4096);
+        for volume in [&unlocked as &dyn ReadAt, &remnants] {
+            let mut buf = vec![0; 0x4000];
+            assert!(matches!(volume.read_at(&mut buf, 0), Err(ReadError::PastEnd { .. })));
+            assert_eq!(volume.read_at(&mut buf, 0x2000).unwrap(), 0x4000);
+        }
     }
 
     #[test]

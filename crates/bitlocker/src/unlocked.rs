@@ -133,6 +133,21 @@ impl Unlocked {
         Ok((wanted, wanted))
     }
 
+    /// Of bytes from `at` on, `read` instead of `wanted` ones are there. Those of the relocated sectors are not at the
+    /// volume's end although they stand behind it.
+    pub(crate) fn check_end(
+        &self,
+        piece: Piece,
+        at: u64,
+        read: usize,
+        wanted: usize,
+    ) -> Result<(), ReadError> {
+        if read < wanted && piece.at != at {
+            return Err(ReadError::PastEnd { offset: piece.at, len: wanted as u64, size: self.present() });
+        }
+        Ok(())
+    }
+
     /// Decrypts whole sectors, which stand at `at`.
     pub(crate) fn decipher(&self, sectors: &mut [u8], at: u64) {
         if let Some(cipher) = &self.cipher {
@@ -171,9 +186,11 @@ impl ReadAt for Unlocked {
         let len = buf.len().min(left);
         let mut done = 0;
         while let Some(rest) = buf.get_mut(done..len).filter(|rest| !rest.is_empty()) {
-            let piece = self.layout.piece(offset.saturating_add(done as u64));
+            let at = offset.saturating_add(done as u64);
+            let piece = self.layout.piece(at);
             let here = usize::try_from(piece.len).unwrap_or(usize::MAX).min(rest.len());
             let read = self.read_piece(rest.get_mut(..here).unwrap_or_default(), piece)?;
+            self.check_end(piece, at, read, here)?;
             done = done.saturating_add(read);
             if read < here {
                 break;

@@ -60,8 +60,9 @@ const UPCASE_SIZE: usize = 128 << 10;
 pub struct Ntfs {
     /// The volume's own file table.
     own: Table,
-    /// Those of earlier generations of the volume, once they were searched for; in the order of their numbers.
-    earlier: OnceLock<Vec<Table>>,
+    /// Those of earlier generations of the volume, once they were searched for, in the order of their numbers; and a
+    /// sentence about each that cannot be shown.
+    earlier: OnceLock<(Vec<Table>, Vec<String>)>,
     facts: Facts,
     upcase: OnceLock<UpCase>,
     extensions: OnceLock<Extensions>,
@@ -158,11 +159,11 @@ impl Ntfs {
         Ok(())
     }
 
-    /// The tables of earlier generations among those that were found.
-    fn earlier_tables(&self, found: &[search::Found]) -> Vec<Table> {
+    /// The tables of earlier generations among those that were found, and a sentence about each that cannot be shown.
+    fn earlier_tables(&self, found: &[search::Found]) -> (Vec<Table>, Vec<String>) {
         let own = &self.own.ground;
         let mut first = self.own.mft.records();
-        let mut tables = Vec::new();
+        let (mut tables, mut notes) = (Vec::new(), Vec::new());
         for found in found {
             let cluster = found.cluster_size(&own.volume).unwrap_or(own.boot.bytes_per_cluster);
             let boot =
@@ -170,7 +171,15 @@ impl Ntfs {
             let ground = Ground { volume: own.volume.clone(), boot };
             let factor = cluster.checked_div(own.boot.bytes_per_cluster).unwrap_or(0);
             let fits = factor > 0 && cluster.is_multiple_of(own.boot.bytes_per_cluster);
-            let Some(found) = found.of_volume(&ground).filter(|_| fits) else { continue };
+            let Some(found) = found.of_volume(&ground) else { continue };
+            if !fits {
+                notes.push(format!(
+                    "{} FILE records of an earlier generation of the volume, from byte {} on, are not shown: its clusters had {cluster} bytes, less than today's",
+                    found.records(),
+                    found.at()
+                ));
+                continue;
+            }
             let mft = found.table(&own.volume);
             let Some(next) = first.checked_add(mft.records()) else { continue };
             tracing::info!(
@@ -183,7 +192,7 @@ impl Ntfs {
             tables.push(Table { mft, ground, first, factor: factor.into(), formatted, is_found: true });
             first = next;
         }
-        tables
+        (tables, notes)
     }
 
     /// When the volume was formatted: the birth of `$MFT`.
@@ -199,7 +208,7 @@ impl Ntfs {
     }
 
     fn tables(&self) -> impl DoubleEndedIterator<Item = &Table> {
-        std::iter::once(&self.own).chain(self.earlier.get().into_iter().flatten())
+        std::iter::once(&self.own).chain(self.earlier.get().into_iter().flat_map(|(tables, _)| tables))
     }
 
     /// The table that a record is in.
@@ -282,6 +291,9 @@ impl FileSystem for Ntfs {
         let tables: Vec<&Table> =
             self.tables().filter(|table| want.deep || table.formatted.is_none()).collect();
         let (mut scan, extensions) = scan::scan(&tables, want, watch)?;
+        if let Some((_, notes)) = self.earlier.get().filter(|_| want.deep) {
+            scan.notes.extend_from_slice(notes);
+        }
         scan.tables = tables.iter().map(|table| table.describe()).collect();
         // Every scan of the same volume finds the same.
         let _ = self.extensions.set(extensions);
