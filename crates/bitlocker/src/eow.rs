@@ -12,7 +12,7 @@ use undelfs_source::{
 };
 use undelfs_volume::Error;
 
-/// Most bytes of bitmaps that are read for a volume. With chunks of 8 MiB that is a pebibyte.
+/// Most bytes of bitmaps that are read for a volume. With chunks of 8 MiB that is enough for 100 TiB.
 const MAX_BITMAPS: usize = 16 << 20;
 /// Most bytes of one region's structure.
 const MAX_REGION: u32 = 4 << 20;
