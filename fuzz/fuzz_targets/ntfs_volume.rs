@@ -46,9 +46,15 @@ fuzz_target!(|data: &[u8]| {
     });
     let source: Arc<dyn ReadAt> = Arc::new(Patched(patches.collect()));
     let view = if data.len() % 2 == 0 { View::All } else { View::Deleted };
-    let options = Options { view, streams_as_files: data.len() % 3 == 0, ..Options::default() };
+    let options = Options {
+        view,
+        streams_as_files: data.len() % 3 == 0,
+        deep: data.len() % 5 == 0,
+        ..Options::default()
+    };
     let selection = Selection { start_sector: Some(0), ..Selection::default() };
-    let Ok(contexts) = Context::open_bytes(source, Path::new("fuzz"), &selection, &options) else { return };
+    let opened = Context::open_bytes(source, Path::new("fuzz"), &selection, &options, &[], &());
+    let Ok(contexts) = opened else { return };
     for context in &contexts {
         let _ = context.scan(&());
     }
