@@ -4,14 +4,17 @@
 //! An index entry is: reference to the file 0, size of the entry 8, size of the name's attribute 10, flags 12, and from byte 16
 //! on the `$FILE_NAME`. Entries begin at multiples of eight bytes. Source: MS-FSA and the Linux-NTFS documentation.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use rayon::prelude::*;
 use undelfs_source::{
     ReadAt,
     bytes::{array, u16_at, u64_at},
 };
-use undelfs_volume::filesystem::{File, FileFlags, Lost, RunReader, Scan};
+use undelfs_volume::filesystem::{File, FileFlags, Lost, Place, RunReader, Scan};
 
 use crate::{
     Ntfs,
@@ -72,8 +75,10 @@ pub(crate) fn add_names(ntfs: &Ntfs, scan: &mut Scan, all: bool) {
     let mut found: Vec<Evidence> =
         files.par_iter().flat_map_iter(|(index, file, _)| names_in_slack(ntfs, scan, *index, file)).collect();
     if all {
+        // No volume has more indexes than bytes; one that pretends to must not take longer.
+        let left = AtomicU64::new(ntfs.own.ground.volume.present());
         let directories = scan.files.par_iter().filter(|file| file.flags.contains(FileFlags::DIRECTORY));
-        found.par_extend(directories.flat_map_iter(|directory| names_in(ntfs, scan, directory)));
+        found.par_extend(directories.flat_map_iter(|directory| names_in(ntfs, scan, directory, &left)));
     }
     insert(scan, found);
 }
@@ -82,7 +87,7 @@ pub(crate) fn add_names(ntfs: &Ntfs, scan: &mut Scan, all: bool) {
 /// with the very generation.
 fn names_in_slack(ntfs: &Ntfs, scan: &Scan, index: u32, file: &File) -> Vec<Evidence> {
     let table = ntfs.table_of(file.record);
-    let Ok(records) = FileRecords::read(ntfs, file) else { return Vec::new() };
+    let Ok(records) = FileRecords::scanned(ntfs, file) else { return Vec::new() };
     let mut found = Vec::new();
     for slack in records.slack() {
         for content in (0..slack.len()).step_by(STEP).filter_map(|at| slack.get(at..)) {
@@ -113,9 +118,11 @@ fn names_in_slack(ntfs: &Ntfs, scan: &Scan, index: u32, file: &File) -> Vec<Evid
 }
 
 /// What one directory knows of deleted files.
-fn names_in(ntfs: &Ntfs, scan: &Scan, directory: &File) -> Vec<Evidence> {
+///
+/// `left` is how many bytes of indexes may still be read.
+fn names_in(ntfs: &Ntfs, scan: &Scan, directory: &File, left: &AtomicU64) -> Vec<Evidence> {
     let table = ntfs.table_of(directory.record);
-    let Ok(records) = FileRecords::read(ntfs, directory) else { return Vec::new() };
+    let Ok(records) = FileRecords::scanned(ntfs, directory) else { return Vec::new() };
     let number = u64::from(directory.record.saturating_sub(table.first));
     let parent = Reference { record: number, sequence: directory.generation };
     let mut found = Vec::new();
@@ -144,6 +151,11 @@ fn names_in(ntfs: &Ntfs, scan: &Scan, directory: &File) -> Vec<Evidence> {
         for run in runs {
             let size = run.count.saturating_mul(ground.boot.bytes_per_cluster.into()).min(MAX_INDEX);
             let size = size.min(ground.volume.present());
+            let take = |left: u64| left.checked_sub(size);
+            let allowed = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+            if !allowed || !matches!(run.place, Place::At(_)) {
+                continue;
+            }
             let first = undelfs_volume::filesystem::Run { first: 0, ..run };
             let cluster = ground.boot.bytes_per_cluster;
             let reader =

@@ -63,6 +63,17 @@ impl FileRecords {
         Ok(Self { records })
     }
 
+    /// Reads the record of `file` and those that the scan found to extend it. Its attribute list is not followed, so that
+    /// reading all files so takes no longer than there are records.
+    pub(crate) fn scanned(ntfs: &Ntfs, file: &File) -> Result<Self, Error> {
+        let table = ntfs.table_of(file.record);
+        let removed = file.flags.contains(FileFlags::REMOVED);
+        let mut records = vec![table.read(file.record)?];
+        let extensions = ntfs.extensions_of(file.record).filter_map(|number| table.read(number).ok());
+        records.extend(extensions.filter(|part| belongs(table, part, file, removed)));
+        Ok(Self { records })
+    }
+
     /// The bytes of the records, with what stands behind their attributes.
     pub(crate) fn bytes(&self) -> impl Iterator<Item = &[u8]> {
         self.records.iter().map(RecordBuf::bytes)

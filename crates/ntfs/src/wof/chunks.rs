@@ -167,9 +167,18 @@ impl Chunks {
     fn hidden(&self, index: u64, gone: &[Range<u64>]) -> Option<Range<u64>> {
         let start = index.saturating_mul(self.entry);
         let end = start.saturating_add(self.entry);
-        let range = gone.get(gone.partition_point(|range| range.end <= start))?;
+        let mut ranges = gone.iter().skip(gone.partition_point(|range| range.end <= start));
+        let range = ranges.next().filter(|range| range.start < end)?;
         let entries = |byte: u64| byte.checked_div(self.entry).unwrap_or(0);
-        (range.start < end).then(|| entries(range.start)..range.end.div_ceil(self.entry))
+        let mut hidden = entries(range.start)..range.end.div_ceil(self.entry);
+        // What follows may begin within the next entry, which is then not known either.
+        for next in ranges {
+            if entries(next.start) > hidden.end {
+                break;
+            }
+            hidden.end = hidden.end.max(next.end.div_ceil(self.entry));
+        }
+        Some(hidden)
     }
 }
 
