@@ -113,6 +113,9 @@ pub(crate) struct UmountArgs {
 }
 
 /// List the partitions of a source and what is on them.
+///
+/// With --lost also the volumes that no partition table names: what lay on the disk before it was partitioned anew or
+/// formatted, and what is in image files. Each has a number that `--lost --volume N` of the other commands takes.
 #[derive(Debug, Args)]
 pub(crate) struct VolumesArgs {
     /// Image, first split image or block device.
@@ -121,6 +124,9 @@ pub(crate) struct VolumesArgs {
     /// Form of the list.
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub(crate) format: ListFormat,
+
+    #[command(flatten)]
+    pub(crate) lost: LostArgs,
 
     #[command(flatten)]
     pub(crate) keys: KeyArgs,
@@ -224,22 +230,41 @@ pub(crate) struct SelectionArgs {
     pub(crate) volume: Option<u32>,
 
     /// The volume that starts at this sector, whatever the partition table says.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "lost")]
     pub(crate) start_sector: Option<u64>,
 
     /// The sector with the volume's boot sector, which is its first or its last one.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "lost")]
     pub(crate) boot_sector: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) lost: LostArgs,
 }
 
 impl SelectionArgs {
+    /// What is asked for, but for what a search has to find first.
     pub(crate) fn selection(&self) -> restore::Selection {
         restore::Selection {
             volume: self.volume,
             start_sector: self.start_sector,
             boot_sector: self.boot_sector,
+            lost: Vec::new(),
         }
     }
+}
+
+/// Volumes that no partition table names.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LostArgs {
+    /// Also the volumes that no partition table names. The whole source is read for it, once where --catalogue keeps
+    /// what is found.
+    #[arg(long)]
+    pub(crate) lost: bool,
+
+    /// Keep what the search for lost volumes finds in FILE. The next run on the same source goes on where this one
+    /// ended, however it ended, and takes a finished search from there.
+    #[arg(long, value_name = "FILE", requires = "lost")]
+    pub(crate) catalogue: Option<PathBuf>,
 }
 
 /// What unlocks encrypted volumes.

@@ -8,10 +8,10 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
-use undelfs_restore::{Inode, NodeKind, Options, Selection, Tree};
+use undelfs_restore::{Inode, NodeKind, Options, Tree};
 
 use crate::{
-    cli::{Chatter, DemoArgs, KeyArgs, exit_code},
+    cli::{Chatter, DemoArgs, KeyArgs, SelectionArgs, exit_code},
     failure::{Failure, notice},
     fuse::Settings,
     mounting::Mounted,
@@ -101,7 +101,7 @@ fn unpack(image: &Path) -> io::Result<()> {
 }
 
 fn tree(image: &Path, chatter: Chatter) -> Result<Tree, Failure> {
-    opening::tree(image, &Selection::default(), &Options::default(), &KeyArgs::default(), chatter)
+    opening::tree(image, &SelectionArgs::default(), &Options::default(), &KeyArgs::default(), chatter)
 }
 
 /// The tree as text: folders end in a slash, files say their size.

@@ -25,6 +25,7 @@ use crate::{
     cli::{Chatter, MountArgs, exit_code, options},
     failure::{Failure, notice},
     fuse::{self, Settings, TreeFs},
+    interrupt::leave_signals,
     mountpoint, mounts, opening, sudo,
     unmounting::{Refused, unmount},
 };
@@ -83,7 +84,7 @@ fn serve(args: &MountArgs, chatter: Chatter, in_background: bool) -> Result<u8, 
     let real = fs::canonicalize(&source).unwrap_or_else(|_| source.clone());
     let folder = mountpoint::check(&args.mountpoint, &real)?;
     let options = options(args.view, args.content, args.streams);
-    let tree = opening::tree(&source, &args.selection.selection(), &options, &args.keys, chatter)?;
+    let tree = opening::tree(&source, &args.selection, &options, &args.keys, chatter)?;
     let found = tree.summary();
     let settings = Settings {
         source: source.to_string_lossy().into_owned(),
@@ -137,6 +138,7 @@ impl Mounted {
         let no_signals = |error: io::Error| Failure::new(format!("cannot wait for signals: {error}"));
         // Before the mount, so that a signal never leaves one behind.
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(no_signals)?;
+        leave_signals();
         let session = fuse::mount(tree, folder, settings)?;
         let handle = signals.handle();
         let this = Place { folder: folder.to_owned(), device: device(folder) };

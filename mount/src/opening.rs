@@ -2,13 +2,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use undelfs_restore::{Context, Options, Selection, Tree};
-use undelfs_source::{ErrorKind, Source};
+use undelfs_restore::{Context, Options, Tree};
+use undelfs_source::{ErrorKind, ReadAt, Source};
 
 use crate::{
-    cli::{Chatter, KeyArgs},
+    cli::{Chatter, KeyArgs, SelectionArgs},
     failure::{Failure, notice},
-    keys,
+    keys, lost,
     progress::{Late, Progress, Unit},
 };
 
@@ -19,15 +19,17 @@ const NOTES: usize = 3;
 /// A volume whose files cannot be shown is not scanned; it is said why where it is one of several.
 pub(crate) fn contexts(
     source: &Path,
-    selection: &Selection,
+    selection: &SelectionArgs,
     options: &Options,
     keys: &KeyArgs,
     chatter: Chatter,
 ) -> Result<Vec<Context>, Failure> {
-    let source = Arc::new(Source::open(source)?);
+    let path = source;
+    let source: Arc<dyn ReadAt> = Arc::new(Source::open(path)?);
+    let selection = lost::selection(&source, selection, chatter)?;
     let given = keys::collect(keys)?;
     let watch = Late::new("Unlocking", chatter);
-    let mut contexts = Context::open_all(source, selection, options, &given, &watch)?;
+    let mut contexts = Context::open_bytes(source, path, &selection, options, &given, &watch)?;
     drop(watch);
     if given.is_empty() {
         keys::ask_for(&mut contexts, chatter)?;
@@ -74,7 +76,7 @@ pub(crate) fn need_files(contexts: &[Context]) -> Result<(), Failure> {
 /// As [`contexts`], made into the tree that is mounted and restored from.
 pub(crate) fn tree(
     source: &Path,
-    selection: &Selection,
+    selection: &SelectionArgs,
     options: &Options,
     keys: &KeyArgs,
     chatter: Chatter,

@@ -21,6 +21,7 @@ use undelfs_restore::{Attributes, Inode, NodeKind, Options, Tree};
 use crate::{
     cli::{Chatter, RestoreArgs, Streams, exit_code, options},
     failure::{Failure, notice},
+    interrupt::leave_signals,
     opening,
     progress::{Progress, Unit},
 };
@@ -29,7 +30,7 @@ use walk::{Job, Tally};
 pub(crate) fn run(args: &RestoreArgs, chatter: Chatter) -> Result<u8, Failure> {
     // As files the tree shows every stream, whatever its size; the walk puts them where they belong.
     let options = Options { streams_as_files: true, ..options(args.view, args.content, args.streams) };
-    let tree = opening::tree(&args.source, &args.selection.selection(), &options, &args.keys, chatter)?;
+    let tree = opening::tree(&args.source, &args.selection, &options, &args.keys, chatter)?;
 
     // Until here nothing is written, and a signal ends the process as it ends any other.
     let stop = stop_on_signals()?;
@@ -176,6 +177,7 @@ fn not_there(path: &Path) -> String {
 /// Set by the first signal that wants the restore to end; the second one ends the process.
 fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
+    leave_signals();
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))

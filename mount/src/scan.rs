@@ -11,8 +11,7 @@ pub(crate) fn run(args: &ScanArgs, chatter: Chatter) -> Result<u8, Failure> {
     // A scan reads no content, so it needs no cache.
     let content = ContentArgs { overwritten: OverwrittenName::Zeros, cache_size: 0 };
     let options = options(args.view, content, Streams::Xattr);
-    let contexts =
-        opening::contexts(&args.source, &args.selection.selection(), &options, &args.keys, chatter)?;
+    let contexts = opening::contexts(&args.source, &args.selection, &options, &args.keys, chatter)?;
     opening::need_files(&contexts)?;
     let mut out = Output::new();
     let result = undelfs_restore::write(&contexts, args.format.into(), &mut out, Output::terminal());

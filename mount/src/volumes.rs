@@ -8,14 +8,14 @@ use std::{
 use indicatif::BinaryBytes;
 use serde_json::json;
 use undelfs_restore::names::printable;
-use undelfs_restore::{Survey, bitlocker::BitLocker, survey};
+use undelfs_restore::{Lost, LostVolume, Survey, bitlocker::BitLocker, survey};
 use undelfs_source::{ReadAt, Source};
 use undelfs_volume::{FileSystemKind, Table, Volume};
 
 use crate::{
-    cli::{Chatter, ListFormat, VolumesArgs},
+    cli::{Chatter, ListFormat, VolumesArgs, exit_code},
     failure::{Failure, notice},
-    keys,
+    keys, lost,
     output::{Output, write_failure},
     progress::Late,
 };
@@ -23,7 +23,11 @@ use crate::{
 pub(crate) fn run(args: &VolumesArgs, chatter: Chatter) -> Result<u8, Failure> {
     let source: Arc<dyn ReadAt> = Arc::new(Source::open(&args.source)?);
     let keys = keys::collect(&args.keys)?;
-    let survey = survey(&source, &keys, &Late::new("Unlocking", chatter))?;
+    let (lost, interrupted) = match args.lost.lost {
+        true => lost::find(&source, &args.lost, chatter)?,
+        false => (Lost::default(), None),
+    };
+    let survey = survey(&source, lost, &keys, &Late::new("Unlocking", chatter))?;
     let mut out = Output::new();
     let result = match args.format {
         ListFormat::Table => write_table(&survey, &mut out),
@@ -33,10 +37,15 @@ pub(crate) fn run(args: &VolumesArgs, chatter: Chatter) -> Result<u8, Failure> {
     for note in &survey.disk.notes {
         notice(note);
     }
+    if let Some(sentence) = interrupted {
+        notice(format!("{sentence}; until then the list is not complete and its numbers may change"));
+        return Ok(exit_code::FAILED);
+    }
     Ok(code)
 }
 
-const HEADER: [&str; 7] = ["Volume", "Start sector", "Sectors", "Size", "File system", "Type", "Name"];
+const HEADER: [&str; 8] =
+    ["Volume", "Start sector", "Sectors", "Size", "File system", "Type", "Name", "Found by"];
 
 /// Columns that hold numbers and stand at the right.
 const NUMERIC: usize = 4;
@@ -52,10 +61,10 @@ fn write_table(survey: &Survey, out: &mut dyn Write) -> io::Result<()> {
     if disk.volumes.is_empty() {
         return Ok(());
     }
-    let rows: Vec<[String; 7]> =
-        described(survey).map(|(volume, content, _)| row(volume, content, disk.sector_size)).collect();
+    let rows: Vec<[String; HEADER.len()]> =
+        described(survey).map(|described| row(&described, disk.sector_size)).collect();
     write_columns(&rows, out)?;
-    for (volume, _, encryption) in described(survey) {
+    for Described { volume, encryption, .. } in described(survey) {
         if let Some(encryption) = encryption {
             write_encryption(volume.number, encryption, out)?;
         }
@@ -63,11 +72,25 @@ fn write_table(survey: &Survey, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Each volume with what is on it and what protects it.
-fn described(survey: &Survey) -> impl Iterator<Item = (&Volume, FileSystemKind, Option<&BitLocker>)> {
-    let found = survey.content.iter().zip(&survey.encryption);
-    let volumes = survey.disk.volumes.iter().zip(found);
-    volumes.map(|(volume, (content, encryption))| (volume, *content, encryption.as_ref()))
+/// A volume with what is known of it.
+struct Described<'a> {
+    volume: &'a Volume,
+    /// What is on it.
+    content: FileSystemKind,
+    /// What protects it.
+    encryption: Option<&'a BitLocker>,
+    /// How it was found, where nothing lists it.
+    lost: Option<&'a LostVolume>,
+}
+
+fn described(survey: &Survey) -> impl Iterator<Item = Described<'_>> {
+    let found = survey.content.iter().zip(&survey.encryption).zip(&survey.lost);
+    survey.disk.volumes.iter().zip(found).map(|(volume, ((content, encryption), lost))| Described {
+        volume,
+        content: *content,
+        encryption: encryption.as_ref(),
+        lost: lost.as_ref(),
+    })
 }
 
 fn write_encryption(number: u32, encryption: &BitLocker, out: &mut dyn Write) -> io::Result<()> {
@@ -87,26 +110,54 @@ fn write_encryption(number: u32, encryption: &BitLocker, out: &mut dyn Write) ->
     Ok(())
 }
 
-fn row(volume: &Volume, content: FileSystemKind, sector_size: u32) -> [String; 7] {
+fn row(described: &Described<'_>, sector_size: u32) -> [String; HEADER.len()] {
+    let Described { volume, content, lost, .. } = *described;
     let file_system = match volume.file_system {
         kind if kind == content => kind.to_string(),
         kind => format!("{kind} ({content})"),
     };
+    let unit = match volume.sector_size {
+        unit if unit == sector_size => String::new(),
+        unit => format!(" (of {unit} bytes)"),
+    };
     [
         volume.number.to_string(),
-        volume.start_sector.to_string(),
+        format!("{}{unit}", volume.start_sector),
         volume.sectors.to_string(),
-        BinaryBytes(volume.sectors.saturating_mul(sector_size.into())).to_string(),
+        BinaryBytes(volume.sectors.saturating_mul(volume.sector_size.into())).to_string(),
         file_system,
-        printable(&volume.role),
+        kind_of(volume, lost),
         printable(volume.name.as_deref().unwrap_or_default()),
+        lost.map(found_by).unwrap_or_default(),
     ]
 }
 
-fn write_columns(rows: &[[String; 7]], out: &mut dyn Write) -> io::Result<()> {
-    let header = HEADER.map(str::to_owned);
+/// The partition's type, or which file of which volume a volume lies in.
+fn kind_of(volume: &Volume, lost: Option<&LostVolume>) -> String {
+    match lost.and_then(|lost| lost.inside.as_ref()) {
+        Some(inside) => {
+            let file = inside.file.as_deref().map(|file| format!(": {}", printable(file)));
+            format!("Inside volume {}{}", inside.volume, file.unwrap_or_default())
+        }
+        None => printable(&volume.role),
+    }
+}
+
+/// How sure it is that a lost volume is there, and by what.
+fn found_by(lost: &LostVolume) -> String {
+    format!("{}: {}", lost.certainty(), lost.evidence.describe(lost.volume.file_system))
+}
+
+fn write_columns(rows: &[[String; HEADER.len()]], out: &mut dyn Write) -> io::Result<()> {
+    let mut header = HEADER.map(str::to_owned);
+    // Only what was searched for is found by something.
+    if let (Some(found_by), true) =
+        (header.last_mut(), rows.iter().all(|row| row.last().is_none_or(String::is_empty)))
+    {
+        found_by.clear();
+    }
     let lines = || std::iter::once(&header).chain(rows);
-    let mut widths = [0_usize; 7];
+    let mut widths = [0_usize; HEADER.len()];
     for line in lines() {
         for (width, cell) in widths.iter_mut().zip(line) {
             *width = cell.chars().count().max(*width);
@@ -130,7 +181,7 @@ fn write_columns(rows: &[[String; 7]], out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn write_jsonl(survey: &Survey, out: &mut dyn Write) -> io::Result<()> {
-    for (volume, content, encryption) in described(survey) {
+    for Described { volume, content, encryption, lost } in described(survey) {
         let encryption = encryption.map(|encryption| match encryption.facts() {
             None => json!({ "kind": "BitLocker" }),
             Some(facts) => {
@@ -152,12 +203,19 @@ fn write_jsonl(survey: &Survey, out: &mut dyn Write) -> io::Result<()> {
             "volume": volume.number,
             "start_sector": volume.start_sector,
             "sectors": volume.sectors,
-            "sector_size": survey.disk.sector_size,
+            "sector_size": volume.sector_size,
             "file_system": volume.file_system.to_string(),
             "content": content.to_string(),
             "type": volume.role,
             "name": volume.name,
             "encryption": encryption,
+            "lost": lost.map(|lost| json!({
+                "certainty": lost.certainty().to_string(),
+                "found_by": lost.evidence.describe(volume.file_system),
+                "inside": lost.inside.as_ref().map(|inside| {
+                    json!({ "volume": inside.volume, "file": inside.file })
+                }),
+            })),
         });
         writeln!(out, "{line}")?;
     }
@@ -170,16 +228,24 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_and_numbers_stand_at_the_right() {
-        let cells = |number: &str, name: &str| {
-            [number, "2048", "4096", "2 MiB", "NTFS", "Basic data", name].map(str::to_owned)
+        let cells = |number: &str, name: &str, found_by: &str| {
+            [number, "2048", "4096", "2 MiB", "NTFS", "Basic data", name, found_by].map(str::to_owned)
         };
         let mut out = Vec::new();
-        write_columns(&[cells("1", "System"), cells("12", "")], &mut out).unwrap();
+        write_columns(&[cells("1", "System", ""), cells("12", "", "")], &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "Volume  Start sector  Sectors   Size  File system  Type        Name\n\
              \u{20}    1          2048     4096  2 MiB  NTFS         Basic data  System\n\
              \u{20}   12          2048     4096  2 MiB  NTFS         Basic data\n"
+        );
+        let mut out = Vec::new();
+        write_columns(&[cells("1", "", ""), cells("2", "", "$MFT")], &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "Volume  Start sector  Sectors   Size  File system  Type        Name  Found by\n\
+             \u{20}    1          2048     4096  2 MiB  NTFS         Basic data\n\
+             \u{20}    2          2048     4096  2 MiB  NTFS         Basic data        $MFT\n"
         );
     }
 }

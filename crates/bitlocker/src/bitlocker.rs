@@ -17,7 +17,7 @@ use crate::{
     information::{Information, State},
     key::package,
     layout::{Encrypted, Head, Layout},
-    locate::{self, Boot},
+    locate::{self, Boot, Located},
     protector::protectors,
     unlock::{Opened, Ring},
 };
@@ -26,7 +26,7 @@ use crate::{
 const USUAL_CLUSTER: u32 = 4096;
 
 /// Windows may leave so many bytes at the end of an encrypted volume plain: what is less than a cluster or a track.
-const TAIL: u64 = 1 << 20;
+pub(crate) const TAIL: u64 = 1 << 20;
 
 /// What a volume says of itself without a key.
 #[derive(Debug, Clone)]
@@ -151,6 +151,12 @@ impl BitLocker {
     pub fn find(source: &dyn ReadAt, limit: u64, watch: &dyn Watch) -> Result<Vec<u64>, Error> {
         let found = locate::search(source, limit, watch).ok_or_else(cancelled)?;
         Ok(locate::starts(&found).into_iter().map(|(start, _)| start).collect())
+    }
+
+    /// The volumes that the sound ones of the metadata blocks at `places` of `source`, in bytes, belong to: by their
+    /// start.
+    pub fn by_blocks(source: &dyn ReadAt, places: &[u64]) -> Vec<Located> {
+        locate::volumes(source, places)
     }
 
     /// What the volume says of itself; `None` where no metadata block is sound.

@@ -29,6 +29,7 @@ pub use bitlocker::{BitLocker, Conversion, Facts};
 pub use cipher::{Method, SectorCipher};
 pub use guid::Guid;
 pub use key::{Key, StartupKey};
+pub use locate::Located;
 pub use protector::{Protector, ProtectorKind};
 pub use recovery_password::RecoveryPassword;
 pub use remnants::{Origin, Remnants};

@@ -1,6 +1,6 @@
 //! Finding the metadata blocks of a volume: by its boot sector, else by searching for their signature.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use memchr::memmem;
 use undelfs_source::{
@@ -9,7 +9,10 @@ use undelfs_source::{
 };
 use undelfs_volume::{Error, filesystem::Watch};
 
-use crate::information::{BLOCK, Information, SIGNATURE};
+use crate::{
+    bitlocker::TAIL,
+    information::{BLOCK, Information, SIGNATURE, State},
+};
 
 /// Identifies a boot sector with the offsets of the metadata blocks: 4967D63B-2E29-4AD8-8399-F6A339E3D001.
 const BLOCKS: [u8; 16] =
@@ -141,6 +144,50 @@ pub(crate) fn starts(found: &[(u64, Information)]) -> Vec<(u64, usize)> {
     starts
 }
 
+/// Where a volume is, as its metadata blocks tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Located {
+    /// First byte.
+    pub start: u64,
+    /// Length in bytes, up to 1 MiB too long; `None` where the blocks do not tell it.
+    pub len: Option<u64>,
+    /// How many sound blocks it has.
+    pub blocks: usize,
+}
+
+/// The volumes of the sound ones among the blocks at `places` of `source`, by their start.
+pub(crate) fn volumes(source: &dyn ReadAt, places: &[u64]) -> Vec<Located> {
+    // Of a block no more is kept than this: there may be very many.
+    let sound: Vec<(Vec<u64>, Option<u64>)> = places
+        .iter()
+        .filter_map(|at| {
+            let block = Information::read(source, *at).ok()?;
+            let starts: BTreeSet<u64> =
+                block.blocks.iter().filter_map(|place| at.checked_sub(*place)).collect();
+            let end = block.blocks.iter().max()?.saturating_add(BLOCK as u64);
+            // A volume that is encrypted to its end is encrypted as far as the border, but for its tail.
+            let whole = block.state == State::Encrypted && block.border >= end;
+            let len = block.border.checked_next_multiple_of(TAIL).filter(|_| whole);
+            Some((starts.into_iter().collect(), len))
+        })
+        .collect();
+    let mut votes: HashMap<u64, usize> = HashMap::new();
+    for start in sound.iter().flat_map(|(starts, _)| starts) {
+        let copies = votes.entry(*start).or_default();
+        *copies = copies.saturating_add(1);
+    }
+    let mut volumes: BTreeMap<u64, Located> = BTreeMap::new();
+    for (starts, len) in &sound {
+        // Without another copy a block is taken for the first one, which stands nearest to the volume's start.
+        let best = starts.iter().max_by_key(|start| (votes.get(start).copied().unwrap_or(0), **start));
+        let Some(&start) = best else { continue };
+        let volume = volumes.entry(start).or_insert(Located { start, len: None, blocks: 0 });
+        volume.blocks = volume.blocks.saturating_add(1);
+        volume.len = volume.len.max(*len);
+    }
+    volumes.into_values().collect()
+}
+
 /// Size in bytes that a metadata block takes on a volume.
 pub(crate) fn block_len(version: u16, sector_size: u32, cluster: u32) -> u64 {
     if version == 1 {
@@ -190,6 +237,24 @@ mod tests {
         assert_eq!(places, [0x15000, 0x85000]);
         assert_eq!(starts(&found)[0], (start as u64, 2));
         assert!(search(&disk, 0x15000, &()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn blocks_all_over_a_disk_are_put_together_to_their_volumes() {
+        let mut disk = vec![0; 0x400000];
+        let block = Sample::default().bytes();
+        let places = Information::parse(&block, 0).unwrap().blocks.map(|place| place as usize);
+        let mut hits = Vec::new();
+        for (start, copies) in [(0x5000, &places[..]), (0x200200, &places[..2])] {
+            for place in copies {
+                disk[start + place..][..block.len()].copy_from_slice(&block);
+                hits.push((start + place) as u64);
+            }
+        }
+        hits.sort_unstable();
+        hits.push(0x300000);
+        let found: Vec<_> = volumes(&disk, &hits).iter().map(|found| (found.start, found.blocks)).collect();
+        assert_eq!(found, [(0x5000, 3), (0x200200, 2)]);
     }
 
     proptest! {

@@ -71,6 +71,7 @@ impl Opened {
             let at = sector.checked_mul(u64::from(entry.sector_size))?;
             source.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
         });
+        let boot = boot.or_else(|| entry.boot_bytes.as_deref().map(<[u8]>::to_vec));
         match file_system(entry.file_system, &opened.volume, boot.as_deref(), deep.then_some(watch)) {
             Some(file_system) => {
                 opened.file_system = Some(file_system?);

@@ -1,3 +1,5 @@
+use undelfs_volume::Volume;
+
 /// Which files are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum View {
@@ -55,7 +57,7 @@ impl Default for Options {
 }
 
 /// Which volumes of a source are opened.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// The volume with this number, as `undelfs volumes` counts.
     pub volume: Option<u32>,
@@ -63,4 +65,6 @@ pub struct Selection {
     pub start_sector: Option<u64>,
     /// A lost volume whose first or last sector is this one.
     pub boot_sector: Option<u64>,
+    /// Volumes that a search has found, with their numbers: they are there beside those that the source lists.
+    pub lost: Vec<Volume>,
 }

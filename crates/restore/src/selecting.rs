@@ -44,7 +44,7 @@ pub(crate) fn select(
     keys: &[Key],
     watch: &dyn Watch,
 ) -> Result<(Vec<Volume>, Vec<String>), Error> {
-    let Selection { volume, start_sector, boot_sector } = *selection;
+    let Selection { volume, start_sector, boot_sector, ref lost } = *selection;
     if start_sector.is_some() || boot_sector.is_some() {
         // Sectors are counted as the partition table counts them, where there is one.
         let sector_size = Disk::read(source.clone()).map_or(source.sector_size(), |disk| disk.sector_size);
@@ -69,12 +69,15 @@ pub(crate) fn select(
         ));
         volumes.truncate(MAX_VOLUMES);
     }
+    // A search of the whole source has found what the search for metadata of BitLocker would.
     if volumes.is_empty()
+        && lost.is_empty()
         && let Some(at) = lost_start(source, keys, watch)?
     {
         notes.clear();
         volumes.push(encrypted(source, at, sector_size));
     }
+    volumes.extend_from_slice(lost);
     let path = path.display();
     if volumes.is_empty() && deep {
         // All of it is searched; that it begins with no boot sector is said of the volume then.
@@ -116,6 +119,7 @@ fn unknown(source: &dyn ReadAt, at: u64, sector_size: u32) -> Volume {
         role: "Volume without boot sector".to_owned(),
         name: None,
         boot: None,
+        boot_bytes: None,
         file_system: FileSystemKind::Unknown,
     }
 }

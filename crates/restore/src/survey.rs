@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use undelfs_bitlocker::{BitLocker, Key};
 use undelfs_source::{ErrorKind, ReadAt};
-use undelfs_volume::{Disk, FileSystemKind, filesystem::Watch};
+use undelfs_volume::{Disk, FileSystemKind, filesystem::Watch, search::Evidence};
 
-use crate::{Error, opened::Opened, selecting};
+use crate::{Error, Lost, LostVolume, opened::Opened, selecting};
 
 /// What is on a source, with what protects its volumes.
 #[derive(Debug)]
@@ -15,25 +15,42 @@ pub struct Survey {
     pub encryption: Vec<Option<BitLocker>>,
     /// Of each volume what is on it; inside of the encryption, where a key fits.
     pub content: Vec<FileSystemKind>,
+    /// Of each volume how it was found, where nothing lists it.
+    pub lost: Vec<Option<LostVolume>>,
 }
 
-/// Looks at the partition table of `source` and at what protects its volumes. No file system is scanned.
+/// Looks at the partition table of `source` and at what protects its volumes, those in `lost` among them. No file
+/// system is scanned.
 ///
 /// # Errors
 /// When the begin of the source cannot be read, or `watch` cancelled.
-pub fn survey(source: &Arc<dyn ReadAt>, keys: &[Key], watch: &dyn Watch) -> Result<Survey, Error> {
+pub fn survey(
+    source: &Arc<dyn ReadAt>,
+    lost: Lost,
+    keys: &[Key],
+    watch: &dyn Watch,
+) -> Result<Survey, Error> {
     let mut disk = Disk::read(source.clone())?;
     if disk.volumes.is_empty()
+        && lost.volumes.is_empty()
         && let Some(at) = selecting::lost_start(source, keys, watch)?
     {
         disk.volumes.push(selecting::encrypted(source, at, disk.sector_size));
         disk.notes.clear();
     }
-    let mut survey = Survey { encryption: Vec::new(), content: Vec::new(), disk };
+    let mut found: Vec<Option<LostVolume>> = disk.volumes.iter().map(|_| None).collect();
+    disk.volumes.extend(lost.volumes.iter().map(|lost| lost.volume.clone()));
+    disk.notes.extend(lost.notes);
+    found.extend(lost.volumes.into_iter().map(Some));
+    let mut survey = Survey { encryption: Vec::new(), content: Vec::new(), lost: found, disk };
     let alone = survey.disk.volumes.len() == 1;
     for index in 0..survey.disk.volumes.len() {
         let Some(entry) = survey.disk.volumes.get_mut(index) else { break };
+        // Without metadata there is nothing to say of it, and looking for them would search the rest of the source.
+        let metadata = |lost: &LostVolume| lost.evidence.contains(Evidence::METADATA);
+        let known = survey.lost.get(index).and_then(Option::as_ref).is_none_or(metadata);
         let looked = match entry.file_system {
+            _ if !known => None,
             FileSystemKind::BitLocker | FileSystemKind::Unknown => {
                 Some(Opened::new(entry, source, None, alone, false, keys, watch))
             }

@@ -28,6 +28,13 @@ pub trait ReadAt: Send + Sync {
         512
     }
 
+    /// The first byte from `offset` on that may be other than zero, [`size`](ReadAt::size) where there is none: what
+    /// lies before it, such as a hole of a sparse image, is known to be zeros without being read. It costs no more
+    /// than a system call.
+    fn next_data(&self, offset: u64) -> u64 {
+        offset
+    }
+
     /// Fills the whole of `buf`.
     ///
     /// # Errors
@@ -120,6 +127,9 @@ macro_rules! forward {
             }
             fn sector_size(&self) -> u32 {
                 (**self).sector_size()
+            }
+            fn next_data(&self, offset: u64) -> u64 {
+                (**self).next_data(offset)
             }
             fn read_salvage(&self, buf: &mut [u8], offset: u64) -> Vec<BadRange> {
                 (**self).read_salvage(buf, offset)

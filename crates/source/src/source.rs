@@ -137,6 +137,18 @@ impl ReadAt for Source {
         self.sector_size
     }
 
+    fn next_data(&self, offset: u64) -> u64 {
+        let first = self.parts.partition_point(|part| part.start.saturating_add(part.len) <= offset);
+        for part in self.parts.iter().skip(first) {
+            let inside = offset.saturating_sub(part.start);
+            let data = part.handle.next_data(inside);
+            if data < part.len {
+                return part.start.saturating_add(data);
+            }
+        }
+        self.size.max(offset)
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
         let asked = buf.len();
         let mut index = self.parts.partition_point(|part| part.start.saturating_add(part.len) <= offset);
@@ -228,6 +240,36 @@ mod tests {
         let mut buf = vec![0; 2_000];
         assert_eq!(source.read_at(&mut buf, 1_000).unwrap(), 500);
         assert_eq!(buf[..500], data[1_000..1_500]);
+    }
+
+    #[test]
+    fn what_is_passed_over_as_a_hole_is_zeros_also_across_parts() {
+        let dir = folder_with(&[]);
+        let piece = 1u64 << 20;
+        for (name, data_at) in [("a.001", Some(3)), ("a.002", None), ("a.003", Some(0))] {
+            let file = File::create(dir.path().join(name)).unwrap();
+            file.set_len(5 * piece).unwrap();
+            if let Some(at) = data_at {
+                std::os::unix::fs::FileExt::write_all_at(&file, b"data", at * piece + 100).unwrap();
+            }
+        }
+        let source = Source::open(&dir.path().join("a.001")).unwrap();
+        let mut at = 0;
+        let mut passed = 0;
+        let mut buf = vec![0; 4096];
+        while at < source.size() {
+            let data = source.next_data(at);
+            assert!(data >= at && data <= source.size(), "{at} {data}");
+            for hole in (at..data).step_by(buf.len()) {
+                let read = source.read_at(&mut buf, hole).unwrap().min((data - hole) as usize);
+                assert!(buf[..read].iter().all(|byte| *byte == 0), "not zero from {hole} on");
+            }
+            passed += data - at;
+            at = data.saturating_add(4096).min(source.size());
+        }
+        // Whether the file system of this folder has holes at all is its own matter.
+        assert!(passed == 0 || passed >= 5 * piece, "{passed}");
+        assert_eq!(source.next_data(source.size()), source.size());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::FileSystemKind;
 pub const LEN: usize = 512;
 
 /// Largest cluster of NTFS and of the others but exFAT, in bytes.
-const MAX_CLUSTER: u64 = 2 << 20;
+pub(crate) const MAX_CLUSTER: u64 = 2 << 20;
 /// Largest cluster of exFAT, in bytes.
 const MAX_EXFAT_CLUSTER: u64 = 32 << 20;
 
@@ -260,7 +260,7 @@ pub(crate) mod samples {
         sector
     }
 
-    pub(super) fn fat32(total: u32) -> Vec<u8> {
+    pub(crate) fn fat32(total: u32) -> Vec<u8> {
         let mut sector = base([0xEB, 0x58, 0x90], b"MSDOS5.0", 512, 1);
         put(&mut sector, 14, &32u16.to_le_bytes());
         sector[16] = 2;
@@ -270,7 +270,7 @@ pub(crate) mod samples {
         sector
     }
 
-    pub(super) fn exfat(total: u64) -> Vec<u8> {
+    pub(crate) fn exfat(total: u64) -> Vec<u8> {
         let mut sector = base([0xEB, 0x76, 0x90], b"EXFAT   ", 0, 0);
         put(&mut sector, 72, &total.to_le_bytes());
         put(&mut sector, 92, &1000u32.to_le_bytes());
@@ -278,7 +278,7 @@ pub(crate) mod samples {
         sector
     }
 
-    pub(super) fn refs(total: u64) -> Vec<u8> {
+    pub(crate) fn refs(total: u64) -> Vec<u8> {
         let mut sector = base([0, 0, 0], b"ReFS\0\0\0\0", 0, 0);
         put(&mut sector, 16, b"FSRS");
         put(&mut sector, 24, &total.to_le_bytes());
@@ -287,11 +287,11 @@ pub(crate) mod samples {
         sector
     }
 
-    pub(super) fn bitlocker() -> Vec<u8> {
+    pub(crate) fn bitlocker() -> Vec<u8> {
         base([0xEB, 0x58, 0x90], b"-FVE-FS-", 512, 8)
     }
 
-    pub(super) fn bitlocker_to_go(total: u32) -> Vec<u8> {
+    pub(crate) fn bitlocker_to_go(total: u32) -> Vec<u8> {
         let mut sector = fat32(total);
         put(&mut sector, 3, b"MSWIN4.1");
         put(&mut sector, 424, &TO_GO);

@@ -56,6 +56,9 @@ pub struct Volume {
     pub name: Option<String>,
     /// What its boot sector says: the first sector, or for NTFS the last where the first is destroyed.
     pub boot: Option<BootSector>,
+    /// The bytes of a boot sector to be used instead of the volume's own, where a search has found the volume by its
+    /// backup or by its records.
+    pub boot_bytes: Option<Arc<[u8]>>,
     /// What it holds.
     pub file_system: FileSystemKind,
 }
@@ -83,6 +86,7 @@ impl Volume {
             role: role.to_owned(),
             name: None,
             boot: Some(boot),
+            boot_bytes: None,
             file_system: boot.kind,
         }
     }
@@ -288,6 +292,7 @@ impl<'a> Finder<'a> {
             role: partition.role,
             name: partition.name,
             boot,
+            boot_bytes: None,
             file_system: boot.map_or(FileSystemKind::Unknown, |boot| boot.kind),
         }
     }

@@ -52,6 +52,12 @@ impl ReadAt for Extent {
         self.source.sector_size()
     }
 
+    fn next_data(&self, offset: u64) -> u64 {
+        let data = self.start.checked_add(offset).map(|at| self.source.next_data(at));
+        let inside = data.map_or(offset, |data| data.saturating_sub(self.start));
+        inside.min(self.len).max(offset)
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
         let (at, n) = self.clip(offset, buf.len());
         match buf.get_mut(..n) {

@@ -10,6 +10,7 @@ mod lost;
 mod mbr;
 mod notes;
 mod partition;
+pub mod search;
 
 pub use boot_sector::BootSector;
 pub use disk::{Disk, Table, Volume};

@@ -1,7 +1,7 @@
 //! The system border: how files and devices are opened, locked, measured and read.
 //!
 //! Each system has one module with the same items: `Handle`, an open and locked file or device with
-//! `open(&Path) -> Result<Handle, OpenError>`, `is_device`, `size`, `sector_size` and
+//! `open(&Path) -> Result<Handle, OpenError>`, `is_device`, `size`, `sector_size`, `next_data(u64) -> u64` and
 //! `read_at(&mut [u8], u64) -> io::Result<usize>`; `is_medium_error(&io::Error) -> bool`, whether the medium
 //! could not deliver; and `is_descriptor_limit(&io::Error) -> bool`, whether too many files are open.
 

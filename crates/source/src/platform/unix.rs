@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, Mode, OFlags, flock, ioctl_blksszget},
+    fs::{FlockOperation, Mode, OFlags, SeekFrom as Seeking, flock, ioctl_blksszget},
     io::Errno,
 };
 
@@ -102,6 +102,20 @@ impl Handle {
     /// Logical sector size in bytes.
     pub(crate) fn sector_size(&self) -> u32 {
         self.sector_size
+    }
+
+    /// The first byte from `offset` on that is not in a hole of the file. Reads go by offsets of their own, so that the
+    /// file's position, which this moves, means nothing.
+    pub(crate) fn next_data(&self, offset: u64) -> u64 {
+        if self.device {
+            return offset;
+        }
+        match rustix::fs::seek(&self.file, Seeking::Data(offset)) {
+            Ok(data) => data.clamp(offset, self.size.max(offset)),
+            // Nothing but a hole follows.
+            Err(Errno::NXIO) => self.size.max(offset),
+            Err(_) => offset,
+        }
     }
 
     /// Fills `buf` from `offset` on; fewer bytes only where the file ends. Fails only where a sector that the
