@@ -28,8 +28,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// Most bytes of a catalogue: more than all hits that a search keeps.
 const MAX_FILE: u64 = 16 << 20;
 
-/// Which volumes are opened: what `args` ask for, and the lost ones among it. Those that lie in files of other volumes
-/// are opened only by their number.
+/// Which volumes are opened: what `args` ask for, and the lost ones where they are wanted.
 pub(crate) fn selection(
     source: &Arc<dyn ReadAt>,
     args: &SelectionArgs,
@@ -42,11 +41,7 @@ pub(crate) fn selection(
             return Err(Failure::new(sentence));
         }
         lost.notes.iter().for_each(notice);
-        let wanted = lost.volumes.into_iter().filter(|lost| match args.volume {
-            Some(number) => lost.volume.number == number,
-            None => lost.inside.is_none(),
-        });
-        selection.lost = wanted.map(|lost| lost.volume).collect();
+        selection.lost = lost.volumes;
     }
     Ok(selection)
 }

@@ -146,7 +146,14 @@ fn compare_file(path: &Path, len: usize, sha256: &str, complain: &mut dyn FnMut(
         Ok(node) if node.size != len as u64 => complain(format!("expected {len} bytes, found {}", node.size)),
         Ok(_) => match walk::hash(path) {
             Ok(hash) if hash == sha256 => {}
-            Ok(_) => complain(format!("{len} bytes, other content")),
+            Ok(_) => {
+                let reason = walk::xattr(path, "user.undelfs.reason").unwrap_or_default();
+                let reason = String::from_utf8_lossy(&reason);
+                complain(format!(
+                    "{len} bytes, other content, {:?} declared: {reason}",
+                    walk::overwritten(path)
+                ));
+            }
             Err(error) => complain(format!("unreadable: {error}")),
         },
         Err(error) => complain(error.to_string()),

@@ -22,9 +22,10 @@ use undelfs_tests::{
     guard::{self, Loop},
     manifest::Manifest,
     ntfs3g::{self, Format, Volume},
+    overwrite,
     program::{self, Tree, assert_refused, undelfs},
     recipe::{Made, Recipe},
-    tools,
+    tools, walk,
 };
 
 const MIB: u64 = 1 << 20;
@@ -120,6 +121,97 @@ fn three_generations_that_overlap_are_kept_apart_and_each_opens_by_its_number() 
     let folders = fs::read_dir(tree.root()).unwrap().flatten();
     let volumes = folders.filter(|entry| entry.file_name().to_string_lossy().contains("-Seed"));
     assert_eq!(volumes.count(), 3);
+}
+
+/// Every byte of every file of `made` that `tree` shows under its path is the file's own, or zero and declared
+/// overwritten. Returns how many files declare something, of how many.
+fn assert_nothing_foreign(tree: &Tree, made: &Made) -> (usize, usize) {
+    let (mut declared, mut shown) = (0, 0);
+    for file in made.manifest.known().filter(|file| file.link.is_none()) {
+        let (path, expected) = (tree.join(file.path()), file.content().bytes());
+        let Ok(found) = fs::read(&path) else { continue };
+        let ranges = walk::overwritten(&path);
+        assert_eq!(found.len(), expected.len(), "{}", path.display());
+        for (at, (found, expected)) in (0..).zip(found.iter().zip(&expected)) {
+            let gone = ranges.iter().any(|range| range.contains(&at));
+            let right = if gone { 0 } else { *expected };
+            assert_eq!(*found, right, "byte {at} of {}, declared {ranges:?}", path.display());
+        }
+        let confidence = walk::xattr_text(&path, "user.undelfs.confidence");
+        assert!(
+            ranges.is_empty() || ["partial", "lost"].contains(&&confidence[..]),
+            "{confidence} {ranges:?}"
+        );
+        declared += usize::from(!ranges.is_empty());
+        shown += 1;
+    }
+    (declared, shown)
+}
+
+#[test]
+fn what_a_later_volume_wrote_over_an_earlier_one_is_declared_also_of_files_that_existed() {
+    let dir = guard::scratch();
+    let mut old =
+        Recipe { size: 160 * MIB, files: 150, fragments: false, ..Recipe::new(940) }.make(dir.path());
+    overwrite::write_over(&mut old, 940, 20, 4 * MIB as usize, false);
+    let new = volume(dir.path(), 941, 512, 64 * MIB);
+    let image = dir.path().join("disk.img");
+    let file = empty_disk(&image, 200 * MIB);
+    place(&old.image, &file, MIB);
+    place(&new.image, &file, 71 * MIB);
+    let tree = Tree::mount(&image, &["--lost", "--volume", "1", "--view", "all"]);
+    let (declared, shown) = assert_nothing_foreign(&tree, &old);
+    assert!(declared > 10 && shown > declared, "{declared} of {shown}: the image proves nothing");
+    tree.unmount();
+    let tree = Tree::mount(&image, &["--lost", "--volume", "2", "--view", "all"]);
+    assert_eq!(assert_nothing_foreign(&tree, &new).0, 0, "the later volume has all that it wrote");
+    tree.unmount();
+
+    // The same where the table lists the later volume and the earlier one is given by its sector.
+    let listed = disk::mbr(&dir.path().join("listed.img"), &[&new.image]);
+    let start = listed.partitions[0].0 * 512;
+    let file = File::options().write(true).open(&listed.image).unwrap();
+    file.set_len(400 * MIB).unwrap();
+    place(&old.image, &file, 0);
+    place(&new.image, &file, start);
+    let mut table = vec![0; 512];
+    let disk = disk::mbr(&dir.path().join("table.img"), &[&new.image]);
+    File::open(&disk.image).unwrap().read_exact_at(&mut table, 0).unwrap();
+    let mut boot = vec![0; 512];
+    File::open(&old.image).unwrap().read_exact_at(&mut boot, 0).unwrap();
+    file.write_all_at(&table, 0).unwrap();
+    let last = (160 * MIB / 512 - 1).to_string();
+    let tree = Tree::mount(&listed.image, &["--boot-sector", &last, "--view", "all"]);
+    let (declared, shown) = assert_nothing_foreign(&tree, &old);
+    assert!(declared > 10 && shown > declared, "{declared} of {shown}: the image proves nothing");
+}
+
+#[test]
+fn files_under_a_volume_that_cannot_be_read_are_not_called_likely() {
+    let dir = guard::scratch();
+    let old = volume(dir.path(), 942, 512, 128 * MIB);
+    let fat = dir.path().join("fat");
+    empty_disk(&fat, 64 * MIB);
+    tools::run("mkfs.vfat", ["-F", "32", "-s", "1", fat.to_str().unwrap()]);
+    let before = dir.path().join("before");
+    empty_disk(&before, 8 * MIB);
+    let disk = disk::mbr(&dir.path().join("disk.img"), &[&before, &fat]);
+    let file = File::options().write(true).open(&disk.image).unwrap();
+    file.set_len(200 * MIB).unwrap();
+    let start = disk.partitions[0].0 + 8;
+    place(&old.image, &file, start * 512);
+    place(&fat, &file, disk.partitions[1].0 * 512);
+    let start = start.to_string();
+    let mut scan = program::command();
+    scan.arg("scan").arg(&disk.image).args(["--start-sector", &start, "--format", "jsonl"]);
+    let text = String::from_utf8(tools::succeed(&mut scan).stdout).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let in_clusters: Vec<Value> =
+        lines.filter(|line| line["type"] == "file" && line["clusters_used"].as_u64() > Some(0)).collect();
+    let doubtful =
+        in_clusters.iter().filter(|line| line["reason"].as_str().unwrap().contains("another volume"));
+    assert!(doubtful.clone().count() > 5, "{} files", in_clusters.len());
+    assert!(doubtful.clone().all(|line| line["confidence"] == "partial"));
 }
 
 #[test]

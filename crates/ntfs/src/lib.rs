@@ -41,7 +41,7 @@ use boot_sector::BootSector;
 use mft::{Ground, Mft};
 use scan::Extensions;
 use streams::FileRecords;
-use structures::{StandardInformation, VolumeInformation};
+use structures::{FileName, StandardInformation, VolumeInformation};
 use table::Table;
 use upcase::UpCase;
 
@@ -143,6 +143,7 @@ impl Ntfs {
             clusters: boot.clusters(),
             records: u64::from(mft.records()),
             root: batch::ROOT,
+            formatted: born(&mft),
             notes,
         };
         describe_volume(&ground, &mft, &mut facts);
@@ -188,23 +189,11 @@ impl Ntfs {
                 cluster,
                 "found the file table of an earlier generation"
             );
-            let formatted = Some(self.formatted());
+            let formatted = Some(self.facts.formatted);
             tables.push(Table { mft, ground, first, factor: factor.into(), formatted, is_found: true });
             first = next;
         }
         (tables, notes)
-    }
-
-    /// When the volume was formatted: the birth of `$MFT`.
-    fn formatted(&self) -> FileTime {
-        let record = self.own.mft.read(0).ok();
-        let record = record.as_ref().and_then(|buf| buf.record());
-        let info = record.and_then(|record| {
-            let mut attributes = record.attributes();
-            let info = attributes.find(|attribute| attribute.kind() == kind::STANDARD_INFORMATION)?;
-            StandardInformation::parse(info.resident()?)
-        });
-        info.map_or(FileTime(0), |info| info.created)
     }
 
     fn tables(&self) -> impl DoubleEndedIterator<Item = &Table> {
@@ -255,6 +244,19 @@ impl Ntfs {
             }
         })
     }
+}
+
+/// The birth of `$MFT`, which is when the volume was formatted. Linux may have set the first of the two places that
+/// tell it to zero.
+fn born(mft: &Mft) -> FileTime {
+    let record = mft.read(0).ok();
+    let attributes = record.as_ref().and_then(|buf| buf.record()).map(|record| record.attributes());
+    let times = attributes.into_iter().flatten().filter_map(|attribute| match attribute.kind() {
+        kind::STANDARD_INFORMATION => Some(StandardInformation::parse(attribute.resident()?)?.created),
+        kind::FILE_NAME => Some(FileName::parse(attribute.resident()?)?.created),
+        _ => None,
+    });
+    times.into_iter().find(|time| *time > FileTime(0)).unwrap_or_default()
 }
 
 /// Reads label and version from the `$Volume` file.

@@ -12,6 +12,7 @@ use crate::{
     allocation::Allocation,
     confidence::{Confidence, Damage, Reason, judge},
     overlap::Overlaps,
+    taken::Taken,
 };
 use hierarchy::{Hierarchy, Lists, Meaning, Node, Slot};
 use placement::{Placement, links_of};
@@ -24,6 +25,7 @@ pub struct Catalogue {
     damage: Vec<Damage>,
     overlaps: Overlaps,
     allocation: Option<Allocation>,
+    taken: Taken,
     pub(crate) tree: Hierarchy,
     facts: Facts,
     view: View,
@@ -64,9 +66,15 @@ pub struct Count {
 
 impl Catalogue {
     /// Builds the catalogue of a scan.
-    pub(crate) fn new(mut scan: Scan, facts: &Facts, allocation: Option<Allocation>, view: View) -> Self {
+    pub(crate) fn new(
+        mut scan: Scan,
+        facts: &Facts,
+        allocation: Option<Allocation>,
+        mut taken: Taken,
+        view: View,
+    ) -> Self {
         let overlaps = Overlaps::find(&mut scan.claims, &scan.owners);
-        let damage = damage(&scan, &overlaps, allocation.as_ref());
+        let damage = damage(&scan, &overlaps, allocation.as_ref(), &taken);
         let Scan { mut files, mut links, mut names, mut notes, claims, owners, tables } = scan;
         drop((claims, owners));
         files.shrink_to_fit();
@@ -83,13 +91,14 @@ impl Catalogue {
             )),
             Some(_) => {}
         }
+        notes.append(&mut taken.notes);
         let placement = Placement::new(&files, &links, facts.root, view);
         let lists = Lists { files: &files, links: &links, names: &names };
         let tree = Hierarchy::new(lists, &placement);
         drop(placement);
         let notes = facts.notes.iter().cloned().chain(notes).collect();
         let facts = facts.clone();
-        Self { files, links, names, damage, overlaps, allocation, tree, facts, view, notes, tables }
+        Self { files, links, names, damage, overlaps, allocation, taken, tree, facts, view, notes, tables }
     }
 
     pub(crate) fn lists(&self) -> Lists<'_> {
@@ -145,7 +154,7 @@ impl Catalogue {
     pub(crate) fn clusters_in_use(&self, index: u32) -> u64 {
         let removed = self.file(index).filter(|file| file.flags.contains(FileFlags::REMOVED));
         match removed {
-            Some(_) => u64::from(self.damage_of(index).in_use),
+            Some(_) => u64::from(self.damage_of(index).in_use.max(self.damage_of(index).taken)),
             None => self.file(index).map_or(0, |file| file.clusters),
         }
     }
@@ -168,14 +177,16 @@ impl Catalogue {
     /// The ranges of a run's clusters on the volume that belong to others by now; ascending, not touching.
     pub(crate) fn overwritten(&self, index: u32, clusters: Range<u64>) -> Vec<Range<u64>> {
         let removed = self.file(index).is_some_and(|file| file.flags.contains(FileFlags::REMOVED));
-        if !removed {
-            return Vec::new();
-        }
         let mut all = Vec::new();
-        if let Some(allocation) = &self.allocation {
+        if removed || !self.taken.spares_existing {
+            self.taken.within(clusters.clone(), |range| all.push(range));
+        }
+        if let Some(allocation) = self.allocation.as_ref().filter(|_| removed) {
             allocation.used(clusters.clone(), |range| all.push(range));
         }
-        self.overlaps.lost(index, clusters, |range| all.push(range));
+        if removed {
+            self.overlaps.lost(index, clusters, |range| all.push(range));
+        }
         all.sort_unstable_by_key(|range| range.start);
         all.dedup_by(|next, last| {
             let touches = next.start <= last.end;
@@ -219,6 +230,22 @@ impl Catalogue {
             }
         }
         count
+    }
+
+    /// Counts what other volumes have taken of the files that existed on this one. `clusters_of` says which clusters a
+    /// file has.
+    pub(crate) fn count_taken_of_existing(&mut self, clusters_of: impl Fn(&File) -> Vec<Range<u64>>) {
+        if self.taken.is_empty() || self.taken.spares_existing || self.view == View::Deleted {
+            return;
+        }
+        for (file, damage) in self.files.iter().zip(&mut self.damage) {
+            let metadata = FileFlags::REMOVED | FileFlags::METADATA;
+            for clusters in if file.flags.intersects(metadata) { Vec::new() } else { clusters_of(file) } {
+                damage.doubtful |= self.taken.is_doubtful(&clusters);
+                let taken = u32::try_from(self.taken.count(clusters)).unwrap_or(u32::MAX);
+                damage.taken = damage.taken.saturating_add(taken);
+            }
+        }
     }
 
     /// The nodes that a file is shown under, for its own sake.
@@ -282,7 +309,7 @@ impl Catalogue {
 }
 
 /// Counts what happened to the clusters of deleted files.
-fn damage(scan: &Scan, overlaps: &Overlaps, allocation: Option<&Allocation>) -> Vec<Damage> {
+fn damage(scan: &Scan, overlaps: &Overlaps, allocation: Option<&Allocation>, taken: &Taken) -> Vec<Damage> {
     let mut damage = vec![Damage::default(); scan.files.len()];
     let add = |number: &mut u32, more: u64| {
         *number = number.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
@@ -295,6 +322,10 @@ fn damage(scan: &Scan, overlaps: &Overlaps, allocation: Option<&Allocation>) -> 
         let clusters = claim.first..claim.first + u64::from(claim.count);
         if let Some(allocation) = allocation {
             add(&mut damage.in_use, allocation.count(clusters.clone()));
+        }
+        if !taken.is_empty() {
+            add(&mut damage.taken, taken.count(clusters.clone()));
+            damage.doubtful |= taken.is_doubtful(&clusters);
         }
         if !overlaps.is_empty() {
             let shared = overlaps.count(clusters);

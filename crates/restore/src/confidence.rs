@@ -41,6 +41,10 @@ pub(crate) struct Damage {
     pub(crate) live: u32,
     /// Clusters that another deleted file claims too, which had them later, as far as that can be told.
     pub(crate) claimed: u32,
+    /// Clusters that a volume has taken that was made over this one.
+    pub(crate) taken: u32,
+    /// Another volume of which nothing more is known lies over some clusters.
+    pub(crate) doubtful: bool,
 }
 
 /// The reason of a confidence.
@@ -55,7 +59,8 @@ pub(crate) enum Reason {
     Damaged,
     BeyondEnd,
     NoContent,
-    Overwritten { in_use: u32, claimed: u32, clusters: u64 },
+    OtherVolume,
+    Overwritten { in_use: u32, claimed: u32, taken: u32, clusters: u64 },
 }
 
 impl fmt::Display for Reason {
@@ -72,15 +77,18 @@ impl fmt::Display for Reason {
             Self::BeyondEnd => f.write_str("a part of the content lies beyond the end of the source"),
             Self::Damaged => f.write_str("a part of the file's description is missing or damaged"),
             Self::NoContent => f.write_str("no description of the content is left"),
-            Self::Overwritten { in_use, claimed, clusters } => {
-                if *in_use > 0 {
-                    write!(f, "{in_use} of {clusters} clusters are in use by other files")?;
-                }
-                if *in_use > 0 && *claimed > 0 {
-                    f.write_str("; ")?;
-                }
-                if *claimed > 0 {
-                    write!(f, "{claimed} of {clusters} clusters were those of files deleted later")?;
+            Self::OtherVolume => f.write_str(
+                "another volume lies over some of its clusters, and which of them that has written is not known",
+            ),
+            Self::Overwritten { in_use, claimed, taken, clusters } => {
+                let parts = [
+                    (*taken, "are those of a volume that was made over this one"),
+                    (*in_use, "are in use by other files"),
+                    (*claimed, "were those of files deleted later"),
+                ];
+                for (number, (count, what)) in parts.iter().filter(|(count, _)| *count > 0).enumerate() {
+                    let and = if number > 0 { "; " } else { "" };
+                    write!(f, "{and}{count} of {clusters} clusters {what}")?;
                 }
                 Ok(())
             }
@@ -90,23 +98,25 @@ impl fmt::Display for Reason {
 
 /// Judges a file.
 pub(crate) fn judge(file: &File, damage: Damage, bitmap: bool) -> (Confidence, Reason) {
-    let (in_use, claimed) = (damage.in_use.max(damage.live), damage.claimed);
+    let (in_use, claimed, taken) = (damage.in_use.max(damage.live), damage.claimed, damage.taken);
     let flags = file.flags;
     let whole = !flags.intersects(FileFlags::DAMAGED | FileFlags::BEYOND_END);
-    if !flags.contains(FileFlags::REMOVED) && whole {
+    if !flags.contains(FileFlags::REMOVED) && whole && taken == 0 && !damage.doubtful {
         (Confidence::Certain, Reason::Exists)
     } else if flags.contains(FileFlags::DIRECTORY) {
         (Confidence::Certain, Reason::Directory)
     } else if flags.contains(FileFlags::NO_CONTENT) {
         (Confidence::Lost, Reason::NoContent)
-    } else if in_use > 0 || claimed > 0 {
-        let all = u64::from(in_use.max(claimed)) >= file.clusters;
-        let reason = Reason::Overwritten { in_use, claimed, clusters: file.clusters };
+    } else if in_use > 0 || claimed > 0 || taken > 0 {
+        let all = u64::from(in_use.max(claimed).max(taken)) >= file.clusters;
+        let reason = Reason::Overwritten { in_use, claimed, taken, clusters: file.clusters };
         (if all { Confidence::Lost } else { Confidence::Partial }, reason)
     } else if flags.contains(FileFlags::BEYOND_END) {
         (Confidence::Partial, Reason::BeyondEnd)
     } else if flags.contains(FileFlags::DAMAGED) {
         (Confidence::Partial, Reason::Damaged)
+    } else if damage.doubtful {
+        (Confidence::Partial, Reason::OtherVolume)
     } else if file.clusters == 0 && flags.contains(FileFlags::RESIDENT) {
         (Confidence::Certain, if file.size == 0 { Reason::Empty } else { Reason::InRecord })
     } else if file.clusters == 0 && file.size == 0 {
@@ -141,7 +151,7 @@ mod tests {
     }
 
     fn damage(in_use: u32, claimed: u32) -> Damage {
-        Damage { in_use, live: 0, claimed }
+        Damage { in_use, claimed, ..Damage::default() }
     }
 
     #[test]

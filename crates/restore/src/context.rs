@@ -1,7 +1,6 @@
 //! Restore contexts: an open volume, with its scan.
 
 use std::{
-    collections::BTreeSet,
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -12,19 +11,20 @@ use lru::LruCache;
 use undelfs_bitlocker::{BitLocker, Key, Origin, Remnants};
 use undelfs_source::{ErrorKind, ReadAt, Source};
 use undelfs_volume::{
-    Extent, FileSystemKind, Volume,
-    filesystem::{Facts, FileFlags, FileSystem, LinkTarget, Want, Watch},
+    Disk, Extent, FileSystemKind, Volume,
+    filesystem::{Facts, FileFlags, FileSystem, Layout, LinkTarget, Want, Watch},
 };
 
 use crate::{
     Catalogue, Content, Error, Options, Selection, View,
     allocation::Allocation,
     cache::{BlockId, CacheStatus, ClusterCache},
-    catalogue::{Paths, hierarchy::Node},
+    catalogue::{Paths, clusters_of, hierarchy::Node},
     content::{Opening, StreamState},
     names,
+    neighbours::Neighbours,
     opened::Opened,
-    selecting::{listed_twice, select},
+    selecting::{is_same, listed_twice, select},
     unencrypted,
 };
 
@@ -47,6 +47,8 @@ pub struct Context {
     at_hand: Mutex<LruCache<u32, Streams>>,
     /// Which deleted files on an encrypted volume were encrypted, of some of them.
     samples: OnceLock<unencrypted::Samples>,
+    /// The volumes of the source, some of which may lie over this one.
+    neighbours: Arc<Neighbours>,
     notes: Vec<String>,
 }
 
@@ -85,18 +87,22 @@ impl Context {
         watch: &dyn Watch,
     ) -> Result<Vec<Self>, Error> {
         let (entries, notes) = select(&source, selection, path, options.deep, keys, watch)?;
+        let listed = Disk::read(source.clone()).map_or(Vec::new(), |disk| disk.volumes);
+        let found = selection.lost.iter().map(|lost| (lost.volume.clone(), lost.inside.clone()));
+        let neighbours = Arc::new(Neighbours::new(source.clone(), &listed, found));
         let cache = Arc::new(ClusterCache::new(options.cache_bytes));
         let alone = entries.len() == 1;
-        let mut starts = BTreeSet::new();
+        let mut before: Vec<Volume> = Vec::new();
         entries
             .into_iter()
             .map(|entry| {
-                let opened = match starts.insert(entry.start_sector) {
-                    true => {
+                let opened = match before.iter().any(|other| is_same(other, &entry)) {
+                    true => Err(listed_twice(&entry)),
+                    false => {
                         Opened::new(&entry, &source, selection.boot_sector, alone, options.deep, keys, watch)
                     }
-                    false => Err(listed_twice(&entry)),
                 };
+                before.push(entry.clone());
                 let opened = match opened {
                     Err(error) if alone => return Err(error),
                     Err(error) => Opened::refused(&entry, &source, &error),
@@ -119,6 +125,7 @@ impl Context {
                     catalogue: OnceLock::new(),
                     at_hand: Mutex::new(LruCache::new(FILES_AT_HAND)),
                     samples: OnceLock::new(),
+                    neighbours: neighbours.clone(),
                     notes: notes.clone(),
                 })
             })
@@ -237,7 +244,13 @@ impl Context {
         let present = self.opened.volume.present().div_ceil(u64::from(facts.bytes_per_cluster.max(1)));
         let allocation = bitmap.map(|bitmap| Allocation::new(bitmap, facts.clusters.min(present)));
         let read = started.elapsed();
-        let catalogue = Arc::new(Catalogue::new(scan, facts, allocation, view));
+        let taken = self.neighbours.taken(&self.entry, facts, watch)?;
+        let mut catalogue = Catalogue::new(scan, facts, allocation, taken, view);
+        catalogue.count_taken_of_existing(|file| {
+            let streams = file_system.streams(file).unwrap_or_default();
+            streams.iter().flat_map(|stream| clusters_of_layout(&stream.layout)).collect()
+        });
+        let catalogue = Arc::new(catalogue);
         tracing::info!(
             volume = self.number(),
             records = facts.records,
@@ -398,5 +411,13 @@ impl Context {
     pub(crate) fn fold_case(&self, name: &[u8]) -> Vec<u8> {
         let file_system = &self.opened.file_system;
         file_system.as_ref().map_or_else(|| name.to_vec(), |file_system| file_system.fold_case(name))
+    }
+}
+
+/// The clusters on the volume that a stream has.
+fn clusters_of_layout(layout: &Layout) -> Vec<Range<u64>> {
+    match layout {
+        Layout::Resident(_) => Vec::new(),
+        Layout::Runs(runs) => runs.iter().filter_map(clusters_of).collect(),
     }
 }

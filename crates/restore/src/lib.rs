@@ -15,6 +15,7 @@ mod generated;
 mod inode;
 mod lost;
 pub mod names;
+mod neighbours;
 mod opened;
 mod options;
 mod overlap;
@@ -22,6 +23,7 @@ mod properties;
 mod report;
 mod selecting;
 mod survey;
+mod taken;
 mod tree;
 mod unencrypted;
 

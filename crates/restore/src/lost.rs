@@ -1,7 +1,7 @@
 //! Volumes that no partition table names: what a search of the source has found, told from what is listed and from
 //! images in files.
 
-mod images;
+pub(crate) mod images;
 mod kept;
 
 use std::{
@@ -49,6 +49,8 @@ pub struct Inside {
     pub volume: u32,
     /// The file's name, without its folders; `None` where the volume does not tell it.
     pub file: Option<String>,
+    /// The file's record, where it is known.
+    pub record: Option<u32>,
 }
 
 /// What a search has found.
@@ -100,7 +102,11 @@ pub fn lost_volumes(source: &Arc<dyn ReadAt>, search: &Search, watch: &dyn Watch
     let mut volumes: Vec<LostVolume> = Vec::new();
     for (index, ((found, mut volume), place)) in found.iter().zip(entries).zip(inside).enumerate() {
         volume.number = numbers.get(index).copied().unwrap_or(0);
-        let inside = place.map(|place| Inside { volume: number_of(place.outer), file: place.file });
+        let inside = place.map(|place| Inside {
+            volume: number_of(place.outer),
+            file: place.file,
+            record: place.record,
+        });
         if inside.is_some() {
             volume.role = "Image in a file".to_owned();
         }
@@ -209,7 +215,7 @@ mod tests {
 
     #[test]
     fn numbers_go_on_behind_the_listed_volumes_and_images_come_last() {
-        let place = || Some(images::Place { outer: 0, file: None });
+        let place = || Some(images::Place { outer: 0, file: None, record: None });
         let mut disk = Disk {
             sector_size: 512,
             table: undelfs_volume::Table::Mbr,

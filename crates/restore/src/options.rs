@@ -1,4 +1,4 @@
-use undelfs_volume::Volume;
+use crate::LostVolume;
 
 /// Which files are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,6 +65,7 @@ pub struct Selection {
     pub start_sector: Option<u64>,
     /// A lost volume whose first or last sector is this one.
     pub boot_sector: Option<u64>,
-    /// Volumes that a search has found, with their numbers: they are there beside those that the source lists.
-    pub lost: Vec<Volume>,
+    /// All volumes that a search has found, with their numbers: they are there beside those that the source lists.
+    /// Those that lie in files of other volumes are opened only by their number.
+    pub lost: Vec<LostVolume>,
 }

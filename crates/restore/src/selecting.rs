@@ -1,6 +1,6 @@
 //! Which volumes of a source are opened.
 
-use std::{path::Path, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use undelfs_bitlocker::{BitLocker, Key};
 use undelfs_source::{ErrorKind, ReadAt};
@@ -77,7 +77,8 @@ pub(crate) fn select(
         notes.clear();
         volumes.push(encrypted(source, at, sector_size));
     }
-    volumes.extend_from_slice(lost);
+    let wanted = lost.iter().filter(|lost| volume.is_some() || lost.inside.is_none());
+    volumes.extend(wanted.map(|lost| lost.volume.clone()));
     let path = path.display();
     if volumes.is_empty() && deep {
         // All of it is searched; that it begins with no boot sector is said of the volume then.
@@ -122,6 +123,18 @@ fn unknown(source: &dyn ReadAt, at: u64, sector_size: u32) -> Volume {
         boot_bytes: None,
         file_system: FileSystemKind::Unknown,
     }
+}
+
+/// Whether two volumes are the same one.
+pub(crate) fn is_same(one: &Volume, other: &Volume) -> bool {
+    extent_of(one).start == extent_of(other).start && one.boot == other.boot
+}
+
+/// The bytes of the source that a volume has.
+pub(crate) fn extent_of(volume: &Volume) -> Range<u64> {
+    let bytes = |sectors: u64| sectors.saturating_mul(u64::from(volume.sector_size));
+    let start = bytes(volume.start_sector);
+    start..start.saturating_add(bytes(volume.sectors))
 }
 
 pub(crate) fn listed_twice(entry: &Volume) -> Error {

@@ -67,6 +67,8 @@ pub struct Facts {
     pub records: u64,
     /// Record number of the root directory.
     pub root: u32,
+    /// When the volume was formatted; zero where nothing tells it.
+    pub formatted: FileTime,
     /// What is damaged so far as opening the volume told, one sentence each.
     pub notes: Vec<String>,
 }

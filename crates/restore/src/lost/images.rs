@@ -52,11 +52,13 @@ impl<'a> Outer<'a> {
 
 /// Where a volume lies in another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Index of the other volume.
     pub(super) outer: usize,
     /// Name of the file, where it is known.
     pub(super) file: Option<String>,
+    /// Record of the file, where it is known.
+    pub(crate) record: Option<u32>,
 }
 
 /// Of each of `volumes` from index `first` on the volume in a file of which it lies.
@@ -83,16 +85,36 @@ pub(super) fn inside(
         }
         let files = Files::of(outer, source, watch)?;
         for (position, volume) in inner {
-            let file = match &files {
-                Some(files) => files.with(outer, volume),
-                None => Some(None),
+            let nothing_known = Place { outer: index, file: None, record: None };
+            let found = match &files {
+                Some(files) => files.with(outer, volume).map(|file| match file {
+                    Some(file) => {
+                        Place { file: files.name(file), record: Some(file.record), ..nothing_known }
+                    }
+                    None => nothing_known,
+                }),
+                None => Some(nothing_known),
             };
-            if let (Some(file), Some(place)) = (file, places.get_mut(position)) {
-                *place = Some(Place { outer: index, file });
+            if let (Some(found), Some(place)) = (found, places.get_mut(position)) {
+                *place = Some(found);
             }
         }
     }
     Ok(places)
+}
+
+/// Where `inner`, a volume that nobody has searched for, lies in a file of `outer`.
+///
+/// # Errors
+/// When `watch` cancelled.
+pub(crate) fn holder(
+    source: &Arc<dyn ReadAt>,
+    outer: &Volume,
+    inner: &Volume,
+    watch: &dyn Watch,
+) -> Result<Option<Place>, Error> {
+    let volumes = [Outer::listed(outer, source), Outer::listed(inner, source)];
+    Ok(inside(source, &volumes, 1, watch)?.into_iter().flatten().next())
 }
 
 /// The files of a volume.
@@ -126,15 +148,14 @@ impl Files {
         }
     }
 
-    /// The name of the file in which `inner` lies: `Some(None)` where it is not known, `None` where there is no such
-    /// file.
-    fn with(&self, outer: &Outer<'_>, inner: &Outer<'_>) -> Option<Option<String>> {
+    /// The file in which `inner` lies: `Some(None)` where it is not known which, `None` where there is no such file.
+    fn with(&self, outer: &Outer<'_>, inner: &Outer<'_>) -> Option<Option<&File>> {
         let cluster = inner.start.checked_sub(outer.start)?.checked_div(self.cluster)?;
         // The last sector is left out of some images.
         let needed = inner.len().saturating_sub(4096).max(1);
         let large = self.scan.files.iter().filter(|file| file.size >= needed).take(MAX_FILES);
         if let Some(file) = large.into_iter().find(|file| self.has(file, cluster)) {
-            return Some(self.name(file));
+            return Some(Some(file));
         }
         // A smaller file can have the begin of an image that is compressed or in pieces. What is in use on a volume of
         // today is a file's, whatever it was before; of a volume of the past it was, and says nothing of one that
