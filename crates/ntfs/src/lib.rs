@@ -8,6 +8,7 @@
 
 pub mod attribute;
 mod batch;
+mod bitmap;
 pub mod boot_sector;
 mod index;
 pub mod lznt1;
@@ -37,6 +38,7 @@ use undelfs_volume::{
 };
 
 use attribute::{Attribute, kind};
+use bitmap::Spread;
 use boot_sector::BootSector;
 use mft::{Ground, Mft};
 use scan::Extensions;
@@ -56,13 +58,21 @@ const USUAL_CLUSTER: u32 = 4096;
 /// Size of the content of `$UpCase` in bytes.
 const UPCASE_SIZE: usize = 128 << 10;
 
+/// A volume with earlier generations of itself. All count in the smallest cluster that any of them has.
+struct Generations {
+    /// The volume's own file table.
+    own: Table,
+    /// Those of earlier generations, in the order of their numbers.
+    earlier: Vec<Table>,
+    facts: Facts,
+}
+
 /// An open NTFS volume.
 pub struct Ntfs {
     /// The volume's own file table.
     own: Table,
-    /// Those of earlier generations of the volume, once they were searched for, in the order of their numbers; and a
-    /// sentence about each that cannot be shown.
-    earlier: OnceLock<(Vec<Table>, Vec<String>)>,
+    /// The volume with its earlier generations, once they were searched for.
+    earlier: OnceLock<Generations>,
     facts: Facts,
     upcase: OnceLock<UpCase>,
     extensions: OnceLock<Extensions>,
@@ -127,7 +137,7 @@ impl Ntfs {
         let ground = Ground { volume, boot };
         let mft = main.table(&ground.volume);
         let ntfs = Self::new(ground, mft, true, notes);
-        let _ = ntfs.earlier.set(ntfs.earlier_tables(others));
+        let _ = ntfs.earlier.set(ntfs.generations(others));
         Ok(ntfs)
     }
 
@@ -155,32 +165,22 @@ impl Ntfs {
     fn find_earlier(&self, watch: &dyn Watch) -> Result<(), Error> {
         if self.earlier.get().is_none() {
             let found = search::search(&self.own.ground.volume, &self.own.mft.places(), watch)?;
-            let _ = self.earlier.set(self.earlier_tables(&search::tables(found)));
+            let _ = self.earlier.set(self.generations(&search::tables(found)));
         }
         Ok(())
     }
 
-    /// The tables of earlier generations among those that were found, and a sentence about each that cannot be shown.
-    fn earlier_tables(&self, found: &[search::Found]) -> (Vec<Table>, Vec<String>) {
+    /// The volume with those of its earlier generations that are among the tables that were found.
+    fn generations(&self, found: &[search::Found]) -> Generations {
         let own = &self.own.ground;
         let mut first = self.own.mft.records();
-        let (mut tables, mut notes) = (Vec::new(), Vec::new());
+        let mut tables = Vec::new();
         for found in found {
             let cluster = found.cluster_size(&own.volume).unwrap_or(own.boot.bytes_per_cluster);
             let boot =
                 BootSector { bytes_per_cluster: cluster, record_size: found.record_size(), ..own.boot };
             let ground = Ground { volume: own.volume.clone(), boot };
-            let factor = cluster.checked_div(own.boot.bytes_per_cluster).unwrap_or(0);
-            let fits = factor > 0 && cluster.is_multiple_of(own.boot.bytes_per_cluster);
             let Some(found) = found.of_volume(&ground) else { continue };
-            if !fits {
-                notes.push(format!(
-                    "{} FILE records of an earlier generation of the volume, from byte {} on, are not shown: its clusters had {cluster} bytes, less than today's",
-                    found.records(),
-                    found.at()
-                ));
-                continue;
-            }
             let mft = found.table(&own.volume);
             let Some(next) = first.checked_add(mft.records()) else { continue };
             tracing::info!(
@@ -190,14 +190,19 @@ impl Ntfs {
                 "found the file table of an earlier generation"
             );
             let formatted = Some(self.facts.formatted);
-            tables.push(Table { mft, ground, first, factor: factor.into(), formatted, is_found: true });
+            tables.push(Table { mft, ground, first, factor: 1, formatted, is_found: true });
             first = next;
         }
-        (tables, notes)
+        let mut generations =
+            Generations { own: self.own.clone(), earlier: tables, facts: self.facts.clone() };
+        generations.count_in_smallest();
+        generations
     }
 
     fn tables(&self) -> impl DoubleEndedIterator<Item = &Table> {
-        std::iter::once(&self.own).chain(self.earlier.get().into_iter().flat_map(|(tables, _)| tables))
+        let all = self.earlier.get();
+        let own = all.map_or(&self.own, |all| &all.own);
+        std::iter::once(own).chain(all.into_iter().flat_map(|all| &all.earlier))
     }
 
     /// The table that a record is in.
@@ -212,12 +217,12 @@ impl Ntfs {
         all.iter().skip(from).take_while(move |(record, _)| *record == base).map(|(_, extension)| *extension)
     }
 
-    /// The streams of one of the volume's own files.
+    /// The streams of one of the volume's own files, in clusters of its own.
     fn own_streams(&self, record: u32) -> Result<Vec<Stream>, Error> {
         let base = self.own.read(record)?;
         let generation = base.record().map_or(0, |record| record.sequence());
         let time = FileTime(0);
-        self.streams(&File {
+        let file = File {
             record,
             generation,
             flags: FileFlags::METADATA,
@@ -229,7 +234,8 @@ impl Ntfs {
             modified: time,
             changed: time,
             accessed: time,
-        })
+        };
+        Ok(FileRecords::read(self, &file)?.streams(&self.own.ground))
     }
 
     fn own_content(&self, record: u32) -> Option<Arc<dyn ReadAt>> {
@@ -243,6 +249,26 @@ impl Ntfs {
                 Arc::new(self.own.ground.reader(runs, stream.size, stream.valid))
             }
         })
+    }
+}
+
+impl Generations {
+    /// Lets all tables count in the smallest cluster that any of them has.
+    fn count_in_smallest(&mut self) {
+        let own = self.own.ground.boot.bytes_per_cluster;
+        let sizes = self.earlier.iter().map(|table| table.ground.boot.bytes_per_cluster);
+        let unit = sizes.fold(own, u32::min).max(1);
+        for table in self.earlier.iter_mut().chain([&mut self.own]) {
+            // All sizes are powers of two.
+            table.factor = table.ground.boot.bytes_per_cluster.checked_div(unit).unwrap_or(1).into();
+        }
+        if unit < own {
+            self.facts.bytes_per_cluster = unit;
+            self.facts.clusters = self.facts.clusters.saturating_mul(self.own.factor);
+            self.facts.notes.push(format!(
+                "clusters are counted in {unit} bytes, which those of an earlier generation had; the volume's own have {own}"
+            ));
+        }
     }
 }
 
@@ -283,7 +309,7 @@ fn describe_volume(ground: &Ground, mft: &Mft, facts: &mut Facts) {
 
 impl FileSystem for Ntfs {
     fn facts(&self) -> &Facts {
-        &self.facts
+        self.earlier.get().map_or(&self.facts, |all| &all.facts)
     }
 
     fn scan(&self, want: Want, watch: &dyn Watch) -> Result<Scan, Error> {
@@ -293,9 +319,6 @@ impl FileSystem for Ntfs {
         let tables: Vec<&Table> =
             self.tables().filter(|table| want.deep || table.formatted.is_none()).collect();
         let (mut scan, extensions) = scan::scan(&tables, want, watch)?;
-        if let Some((_, notes)) = self.earlier.get().filter(|_| want.deep) {
-            scan.notes.extend_from_slice(notes);
-        }
         scan.tables = tables.iter().map(|table| table.describe()).collect();
         // Every scan of the same volume finds the same.
         let _ = self.extensions.set(extensions);
@@ -307,7 +330,8 @@ impl FileSystem for Ntfs {
 
     fn bitmap(&self) -> Option<Arc<dyn ReadAt>> {
         let bitmap = self.own_content(BITMAP)?;
-        Some(bitmap)
+        let factor = self.earlier.get().map_or(1, |all| all.own.factor);
+        Some(if factor == 1 { bitmap } else { Arc::new(Spread::new(bitmap, factor)) })
     }
 
     fn streams(&self, file: &File) -> Result<Vec<Stream>, Error> {

@@ -75,6 +75,7 @@ impl Ground {
 }
 
 /// The master file table, or one that was put together of records that were found.
+#[derive(Clone)]
 pub(crate) struct Mft {
     reader: RunReader,
     record_size: u32,

@@ -12,13 +12,14 @@ use crate::{
 ///
 /// The records of all tables have one numbering: those of the volume's own table keep theirs, those of each other
 /// table follow.
+#[derive(Clone)]
 pub(crate) struct Table {
     pub(crate) mft: Mft,
     /// The volume with the geometry that it had with this table.
     pub(crate) ground: Ground,
     /// What is added to the numbers in the table.
     pub(crate) first: u32,
-    /// How many clusters of the volume are one of the table's.
+    /// How many of the clusters that all tables count in are one of the table's.
     pub(crate) factor: u64,
     /// When the volume was formatted anew, where the table is of an earlier generation. Then nothing in it exists any
     /// more.
@@ -53,7 +54,7 @@ impl Table {
         Ok(if self.formatted.is_some() { record.freed() } else { record })
     }
 
-    /// Counts the runs of a stream in clusters of the volume.
+    /// Counts the runs of a stream in the clusters that all tables count in.
     pub(crate) fn to_volume(&self, stream: Stream) -> Stream {
         let Layout::Runs(runs) = &stream.layout else { return stream };
         if self.factor == 1 {
