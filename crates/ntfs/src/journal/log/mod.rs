@@ -171,10 +171,10 @@ impl Log<'_> {
         let size = self.page as u64;
         // The record must go on at the end of the page, not where it was torn.
         let torn = bytes.len().checked_add(start.within)? < self.page;
-        let (mut place, mut lsn) = (start.place, start.header.lsn);
+        let (mut place, mut turn) = (start.place, self.turn(start.header.lsn));
         while bytes.len() < wanted {
-            let next = self.next(place, lsn).filter(|_| !torn)?;
-            (place, lsn) = (next.0, lsn.max(self.turn(next.1.last)));
+            let next = self.next(place, start.header.lsn, &mut turn).filter(|_| !torn)?;
+            place = next.0;
             self.bytes.read_salvage(buf, next.1.at);
             let page = Page::parse(buf)?;
             let part = page.bytes().get(page.first()..)?;
@@ -187,25 +187,23 @@ impl Log<'_> {
         Some(bytes)
     }
 
-    /// The page that follows the one at `place` in the same turn of the log, or begins the next turn; of several
-    /// copies the oldest that fits.
-    fn next(&self, place: u64, lsn: u64) -> Option<(u64, Found)> {
+    /// The page that follows the one at `place`, in which the record `lsn` goes on, with its place; of several copies the
+    /// oldest that fits. `turn` is the turn of the log that the page is of.
+    fn next(&self, place: u64, lsn: u64, turn: &mut u64) -> Option<(u64, Found)> {
         let size = self.page as u64;
         let following = place.saturating_add(size);
         let is_last = following.saturating_add(size) > self.size;
+        if is_last {
+            *turn = turn.saturating_add(self.mask >> 3).saturating_add(1);
+        }
         let starts = TURNS.iter().map(|page| page.saturating_mul(size)).filter(|_| is_last);
-        let turns = self.mask >> 3;
-        let fits = |found: &&Found| {
-            let turn = |lsn: u64| lsn & !turns;
-            let expected =
-                if is_last { turn(lsn).saturating_add(turns).saturating_add(1) } else { turn(lsn) };
-            found.last >= lsn && turn(found.last) == expected
-        };
-        let places = std::iter::once(following).filter(|_| !is_last).chain(starts);
-        let mut candidates = places.filter_map(|place| {
-            let found = self.pages.get(&place)?.iter().filter(fits).min_by_key(|found| found.last)?;
-            Some((place, *found))
-        });
+        // Where no other record begins in the page, this one is the last that does before its end.
+        let fits = |found: &&Found| found.last == lsn || (found.last > lsn && self.turn(found.last) == *turn);
+        let mut candidates =
+            std::iter::once(following).filter(|_| !is_last).chain(starts).filter_map(|place| {
+                let found = self.pages.get(&place)?.iter().filter(fits).min_by_key(|found| found.last)?;
+                Some((place, *found))
+            });
         candidates.next()
     }
 
@@ -225,3 +223,6 @@ fn give(header: &Header, data: &[u8], each: &mut dyn FnMut(u64, &Change<'_>)) {
         each(header.lsn, &change);
     }
 }
+
+#[cfg(test)]
+mod tests;
