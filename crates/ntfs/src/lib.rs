@@ -11,6 +11,7 @@ mod batch;
 mod bitmap;
 pub mod boot_sector;
 mod index;
+pub mod journal;
 pub mod lznt1;
 mod merge;
 mod mft;
@@ -219,13 +220,18 @@ impl Ntfs {
 
     /// The streams of one of the volume's own files, in clusters of its own.
     fn own_streams(&self, record: u32) -> Result<Vec<Stream>, Error> {
+        self.streams_of_record(record, FileFlags::METADATA)
+    }
+
+    /// The streams of the file that is in a record of the own table, or was last where `flags` say that it is deleted.
+    fn streams_of_record(&self, record: u32, flags: FileFlags) -> Result<Vec<Stream>, Error> {
         let base = self.own.read(record)?;
         let generation = base.record().map_or(0, |record| record.sequence());
         let time = FileTime(0);
         let file = File {
             record,
             generation,
-            flags: FileFlags::METADATA,
+            flags,
             attributes: 0,
             first_link: 0,
             size: 0,
@@ -307,6 +313,15 @@ fn describe_volume(ground: &Ground, mft: &Mft, facts: &mut Facts) {
     }
 }
 
+/// Fails for a file of which only a journal tells: its record is another file's by now.
+fn refuse_journal_only(file: &File) -> Result<(), Error> {
+    if !file.flags.contains(FileFlags::JOURNAL_ONLY) {
+        return Ok(());
+    }
+    let reason = "only a journal knows this file; no description of its content is left".to_owned();
+    Err(Error::Refused { kind: ErrorKind::Damaged, reason })
+}
+
 impl FileSystem for Ntfs {
     fn facts(&self) -> &Facts {
         self.earlier.get().map_or(&self.facts, |all| &all.facts)
@@ -323,6 +338,7 @@ impl FileSystem for Ntfs {
         // Every scan of the same volume finds the same.
         let _ = self.extensions.set(extensions);
         if want.removed {
+            journal::add(self, &mut scan, want.deep, watch)?;
             index::add_names(self, &mut scan, want.deep);
         }
         Ok(scan)
@@ -335,12 +351,14 @@ impl FileSystem for Ntfs {
     }
 
     fn streams(&self, file: &File) -> Result<Vec<Stream>, Error> {
+        refuse_journal_only(file)?;
         let table = self.table_of(file.record);
         let streams = FileRecords::read(self, file)?.streams(&table.ground);
         Ok(streams.into_iter().map(|stream| table.to_volume(stream)).collect())
     }
 
     fn link_target(&self, file: &File) -> Result<Option<LinkTarget>, Error> {
+        refuse_journal_only(file)?;
         let table = self.table_of(file.record);
         Ok(FileRecords::read(self, file)?.link_target(&table.ground))
     }

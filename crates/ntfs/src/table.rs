@@ -42,7 +42,8 @@ impl Table {
             (None, true) => "FILE records found by searching the volume".to_owned(),
             (None, false) => "$MFT".to_owned(),
         };
-        RecordTable { first: self.first, provenance }
+        let formatted = self.formatted.unwrap_or_default();
+        RecordTable { first: self.first, provenance, formatted, ..RecordTable::default() }
     }
 
     /// Reads the record with this number among those of all tables.

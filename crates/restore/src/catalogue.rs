@@ -1,11 +1,12 @@
 //! The catalogue: all restorable files of a context, and the tree that their paths make.
 
+mod deletion;
 pub(crate) mod hierarchy;
 mod placement;
 
 use std::{borrow::Cow, ops::Range};
 
-use undelfs_volume::filesystem::{Facts, File, FileFlags, Link, RecordTable, Run, Scan};
+use undelfs_volume::filesystem::{Deletion, Facts, File, FileFlags, Link, RecordTable, Run, Scan};
 
 use crate::{
     View,
@@ -14,6 +15,7 @@ use crate::{
     overlap::Overlaps,
     taken::Taken,
 };
+pub use deletion::DeletedBetween;
 use hierarchy::{Hierarchy, Lists, Meaning, Node, Slot};
 use placement::{Placement, links_of};
 
@@ -31,6 +33,7 @@ pub struct Catalogue {
     view: View,
     notes: Vec<String>,
     tables: Vec<RecordTable>,
+    deletions: Vec<Deletion>,
 }
 
 /// One restorable file: a file or directory under one of its names.
@@ -49,6 +52,8 @@ pub struct RestorableFile<'a> {
     pub confidence: Confidence,
     /// Why.
     pub reason: String,
+    /// When it was deleted, as far as anything tells.
+    pub deleted: Option<DeletedBetween>,
 }
 
 /// How many files a catalogue lists.
@@ -75,7 +80,7 @@ impl Catalogue {
     ) -> Self {
         let overlaps = Overlaps::find(&mut scan.claims, &scan.owners);
         let damage = damage(&scan, &overlaps, allocation.as_ref(), &taken);
-        let Scan { mut files, mut links, mut names, mut notes, claims, owners, tables } = scan;
+        let Scan { mut files, mut links, mut names, mut notes, claims, owners, tables, deletions } = scan;
         drop((claims, owners));
         files.shrink_to_fit();
         links.shrink_to_fit();
@@ -93,16 +98,30 @@ impl Catalogue {
         }
         notes.append(&mut taken.notes);
         let placement = Placement::new(&files, &links, facts.root, view);
-        let lists = Lists { files: &files, links: &links, names: &names };
+        let lists = Lists { files: &files, links: &links, names: &names, tables: &tables };
         let tree = Hierarchy::new(lists, &placement);
         drop(placement);
         let notes = facts.notes.iter().cloned().chain(notes).collect();
         let facts = facts.clone();
-        Self { files, links, names, damage, overlaps, allocation, taken, tree, facts, view, notes, tables }
+        Self {
+            files,
+            links,
+            names,
+            damage,
+            overlaps,
+            allocation,
+            taken,
+            tree,
+            facts,
+            view,
+            notes,
+            tables,
+            deletions,
+        }
     }
 
     pub(crate) fn lists(&self) -> Lists<'_> {
-        Lists { files: &self.files, links: &self.links, names: &self.names }
+        Lists { files: &self.files, links: &self.links, names: &self.names, tables: &self.tables }
     }
 
     /// What the volume says of itself.
@@ -131,9 +150,13 @@ impl Catalogue {
 
     /// Which structure a file comes from, and the number of its record in it.
     pub(crate) fn origin(&self, file: &File) -> (&str, u32) {
+        let table = self.table(file);
+        table.map_or(("", file.record), |table| (&table.provenance, table.number(file.record)))
+    }
+
+    fn table(&self, file: &File) -> Option<&RecordTable> {
         let index = self.tables.partition_point(|table| table.first <= file.record).saturating_sub(1);
-        let table = self.tables.get(index);
-        table.map_or(("", file.record), |table| (&table.provenance, file.record.saturating_sub(table.first)))
+        self.tables.get(index)
     }
 
     pub(crate) fn files(&self) -> u32 {
@@ -166,6 +189,9 @@ impl Catalogue {
     /// How far a file's content can be trusted, and why.
     pub(crate) fn judge(&self, index: u32) -> (Confidence, Reason) {
         match self.file(index) {
+            Some(file) if file.flags.contains(FileFlags::JOURNAL_ONLY | FileFlags::NO_CONTENT) => {
+                (Confidence::Lost, Reason::JournalOnly)
+            }
             Some(file) => {
                 let bitmap = self.allocation.as_ref().is_some_and(|allocation| allocation.unreadable() == 0);
                 judge(file, self.damage_of(index), bitmap)
@@ -292,6 +318,7 @@ impl Catalogue {
             clusters_in_use: self.clusters_in_use(index),
             confidence,
             reason: reason.to_string(),
+            deleted: self.deleted_between(index),
         })
     }
 

@@ -59,6 +59,7 @@ pub(crate) enum Reason {
     Damaged,
     BeyondEnd,
     NoContent,
+    JournalOnly,
     OtherVolume,
     Overwritten { in_use: u32, claimed: u32, taken: u32, clusters: u64 },
 }
@@ -76,6 +77,9 @@ impl fmt::Display for Reason {
             ),
             Self::BeyondEnd => f.write_str("a part of the content lies beyond the end of the source"),
             Self::Damaged => f.write_str("a part of the file's description is missing or damaged"),
+            Self::JournalOnly => {
+                f.write_str("only a journal knows the name; no description of the content is left")
+            }
             Self::NoContent => f.write_str("no description of the content is left"),
             Self::OtherVolume => f.write_str(
                 "another volume lies over some of its clusters, and which of them that has written is not known",

@@ -28,7 +28,7 @@ mod tree;
 mod unencrypted;
 
 pub use cache::CacheStatus;
-pub use catalogue::{Catalogue, Count, RestorableFile};
+pub use catalogue::{Catalogue, Count, DeletedBetween, RestorableFile};
 pub use confidence::Confidence;
 pub use content::Content;
 pub use context::Context;

@@ -36,11 +36,12 @@ enum Property {
     Record,
     Provenance,
     Created,
+    DeletedBetween,
     Streams,
 }
 
 impl Property {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::State,
         Self::Confidence,
         Self::Reason,
@@ -51,6 +52,7 @@ impl Property {
         Self::Record,
         Self::Provenance,
         Self::Created,
+        Self::DeletedBetween,
         Self::Streams,
     ];
 
@@ -66,6 +68,7 @@ impl Property {
             Self::Record => "record",
             Self::Provenance => "provenance",
             Self::Created => "created",
+            Self::DeletedBetween => "deleted_between",
             Self::Streams => "streams",
         }
     }
@@ -111,11 +114,10 @@ impl Property {
             },
             Self::Record => Some(format!("{}-{}", of.catalogue.origin(of.file).1, of.file.generation)),
             Self::Provenance => {
-                let origin = of.catalogue.origin(of.file).0;
-                let named = of.file.flags.contains(FileFlags::SLACK_NAME);
-                Some(format!("{origin}{}", if named { report::SLACK_NAME } else { "" }))
+                Some(report::provenance(of.catalogue.origin(of.file).0, of.file).into_owned())
             }
             Self::Created => Some(report::time(of.file.created)),
+            Self::DeletedBetween => of.catalogue.deleted_between(of.index).map(|between| between.to_string()),
             Self::Streams => of.other_streams()?,
         })
     }

@@ -17,9 +17,6 @@ use crate::{
 
 pub(crate) use overview::{overview, summary};
 
-/// What is added to the provenance of a file of which a name is known only from what is left in slack.
-pub(crate) const SLACK_NAME: &str = ", a name from slack";
-
 /// How restorable files are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -112,12 +109,22 @@ const CSV_COLUMNS: [&str; 15] = [
     "reason",
 ];
 
-/// Which structures a file's names and content come from.
-fn provenance<'a>(of: &RestorableFile<'a>) -> Cow<'a, str> {
-    match of.file.flags.contains(FileFlags::SLACK_NAME) {
-        true => format!("{}{SLACK_NAME}", of.provenance).into(),
-        false => of.provenance.into(),
+/// Where names of a file come from, where they do not come from its records.
+const NAMES: [(FileFlags, &str); 3] = [
+    (FileFlags::SLACK_NAME, ", a name from slack"),
+    (FileFlags::USN_NAME, ", a name from $UsnJrnl"),
+    (FileFlags::LOG_NAME, ", a name from $LogFile"),
+];
+
+/// Which structures a file's names and content come from: its own are in `origin`.
+pub(crate) fn provenance<'a>(origin: &'a str, file: &File) -> Cow<'a, str> {
+    let mut provenance = Cow::Borrowed(origin);
+    for (flag, from) in NAMES {
+        if file.flags.contains(flag) {
+            provenance.to_mut().push_str(from);
+        }
     }
+    provenance
 }
 
 /// What stands before the first restorable file.

@@ -148,6 +148,12 @@ bitflags! {
         const BEYOND_END = 1 << 10;
         /// A name of the file is known only from what was left in slack, of its records or of a directory's index.
         const SLACK_NAME = 1 << 11;
+        /// A name of the file is known only from the change journal.
+        const USN_NAME = 1 << 12;
+        /// A name of the file is known only from the log of the file system.
+        const LOG_NAME = 1 << 13;
+        /// Only a journal knows the file: its record is another file's by now.
+        const JOURNAL_ONLY = 1 << 14;
     }
 }
 
@@ -234,15 +240,43 @@ pub struct Scan {
     pub notes: Vec<String>,
     /// The tables that the records stand in, ascending; at least one.
     pub tables: Vec<RecordTable>,
+    /// What journals tell of when files were deleted, ascending by file.
+    pub deletions: Vec<Deletion>,
+}
+
+/// When a file was deleted, as far as a journal tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deletion {
+    /// Index in [`Scan::files`].
+    pub file: u32,
+    /// It still existed at this time; zero where that is unknown.
+    pub after: FileTime,
+    /// It did not exist any more at this time; zero where that is unknown. The same as `after` where the very time is known.
+    pub before: FileTime,
 }
 
 /// A table of records, of which a volume can have several: its own, and those of earlier generations.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecordTable {
     /// Number of its first record among the records of all tables; in the table it is record 0.
     pub first: u32,
     /// Which structure the files that stand in it come from.
     pub provenance: String,
+    /// When formatting the volume ended what stands in the table; zero where that is not so.
+    pub formatted: FileTime,
+    /// Of a table that stands nowhere, because only journals know its files: the number of each file among the records
+    /// of all tables, and the number that its record really had; ascending.
+    pub sparse: Vec<(u32, u32)>,
+}
+
+impl RecordTable {
+    /// The number in the table of the record that has `number` among those of all tables.
+    pub fn number(&self, number: u32) -> u32 {
+        match self.sparse.binary_search_by_key(&number, |(number, _)| *number) {
+            Ok(index) => self.sparse.get(index).map_or(number, |(_, real)| *real),
+            Err(_) => number.saturating_sub(self.first),
+        }
+    }
 }
 
 impl Scan {

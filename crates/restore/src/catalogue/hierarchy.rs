@@ -3,7 +3,7 @@
 use std::{borrow::Cow, hash::BuildHasher};
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
-use undelfs_volume::filesystem::{File, FileFlags, Link};
+use undelfs_volume::filesystem::{File, FileFlags, Link, RecordTable};
 
 use super::placement::{LostParent, NONE, Placement, ROOTLESS, links_of, lost_parent};
 use crate::names;
@@ -71,6 +71,17 @@ pub(crate) struct Lists<'a> {
     pub(crate) files: &'a [File],
     pub(crate) links: &'a [Link],
     pub(crate) names: &'a [u8],
+    pub(crate) tables: &'a [RecordTable],
+}
+
+impl Lists<'_> {
+    /// The number by which a file is told from others of its name: that of its record. Files that only a journal knows have
+    /// a record that others had too.
+    fn number(&self, file: u32) -> u32 {
+        let record = self.files.get(file as usize).map_or(0, |file| file.record);
+        let sparse = self.tables.iter().rev().find(|table| table.first <= record);
+        sparse.filter(|table| !table.sparse.is_empty()).map_or(record, |table| table.number(record))
+    }
 }
 
 impl Hierarchy {
@@ -350,8 +361,7 @@ impl Hierarchy {
             }
             return match (self.renamed.get(&node), link) {
                 (Some(number), Some(link)) => {
-                    let record = lists.files.get(link.file as usize).map_or(0, |file| file.record);
-                    Cow::Owned(names::with_record(&name, record, *number))
+                    Cow::Owned(names::with_record(&name, lists.number(link.file), *number))
                 }
                 _ => name,
             };

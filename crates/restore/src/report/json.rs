@@ -24,6 +24,10 @@ struct Line<'a> {
     confidence: &'static str,
     reason: &'a str,
     provenance: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_before: Option<String>,
 }
 
 /// The bytes of a path that is no valid Unicode, in hexadecimal: JSON cannot say an unpaired surrogate in a form that
@@ -57,7 +61,9 @@ pub(super) fn write(of: &RestorableFile<'_>, out: &mut Vec<u8>) {
         clusters_in_use: of.clusters_in_use,
         confidence: of.confidence.as_str(),
         reason: &of.reason,
-        provenance: report::provenance(of),
+        provenance: report::provenance(of.provenance, file),
+        deleted_after: of.deleted.and_then(|between| between.after).map(report::time),
+        deleted_before: of.deleted.and_then(|between| between.before).map(report::time),
     };
     let start = out.len();
     if serde_json::to_writer(&mut *out, &line).is_err() {
@@ -101,6 +107,7 @@ mod tests {
                 clusters_in_use: 0,
                 confidence,
                 reason,
+                deleted: None,
             };
             write(&of, &mut out);
             serde_json::from_slice(&out).unwrap()
