@@ -24,6 +24,7 @@ use crate::{
     record::{Reference, apply_fixups},
     streams::FileRecords,
     structures::{FileName, Namespace},
+    table::Table,
 };
 
 /// Size of the header of an index entry in bytes.
@@ -31,7 +32,7 @@ const ENTRY: usize = 16;
 /// Entries begin at multiples of this.
 const STEP: usize = 8;
 /// Size of an index block in bytes on nearly all volumes.
-const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 /// Most bytes of one directory's index that are read: a directory of a hundred thousand files has 16 MiB.
 const MAX_INDEX: u64 = 64 << 20;
 
@@ -142,7 +143,21 @@ fn names_in(ntfs: &Ntfs, scan: &Scan, directory: &File, left: &AtomicU64) -> Vec
             }
         }
     };
-    records.bytes().for_each(&mut look);
+    pieces(&records, table, left, &mut look);
+    found
+}
+
+/// Calls `look` with the bytes of the records of a directory, and with each block of its index.
+///
+/// `left` is how many bytes of indexes may still be read.
+pub(crate) fn look_into(ntfs: &Ntfs, directory: &File, left: &AtomicU64, look: &mut dyn FnMut(&[u8])) {
+    if let Ok(records) = FileRecords::scanned(ntfs, directory) {
+        pieces(&records, ntfs.table_of(directory.record), left, look);
+    }
+}
+
+fn pieces(records: &FileRecords, table: &Table, left: &AtomicU64, look: &mut dyn FnMut(&[u8])) {
+    records.bytes().for_each(&mut *look);
     let indexes = records.attributes().filter(|attribute| attribute.kind() == kind::INDEX_ALLOCATION);
     for attribute in indexes {
         let Some(Form::NonResident(form)) = attribute.form() else { continue };
@@ -170,7 +185,6 @@ fn names_in(ntfs: &Ntfs, scan: &Scan, directory: &File, left: &AtomicU64) -> Vec
             }
         }
     }
-    found
 }
 
 /// Puts `found` among the names of the files, each once.

@@ -7,16 +7,15 @@ use std::collections::HashMap;
 
 use undelfs_volume::filesystem::{Deletion, File, FileFlags, FileTime, Link, RecordTable, Scan};
 
-use super::history::{History, Key, Named, Past};
+use super::history::{History, Key, Named, Past, Teller};
 use crate::Ntfs;
 
-/// Numbers from here on are those of files that only a journal knows: first what the change journal names, then what only the
-/// log does. No volume has so many records.
-const FIRST: [u32; 2] = [0xC000_0000, 0xE000_0000];
-/// How many numbers there are of each kind.
-const NUMBERS: u32 = 0x2000_0000;
+/// Numbers from here on are those of files that no record describes, by what tells them. No volume has so many records.
+const FIRST: u32 = 0xC000_0000;
+/// How many numbers there are for each [`Teller`].
+const NUMBERS: u32 = 0x1000_0000;
 /// Numbers that are made of record and sequence number; the others are for what would have the same one.
-const SPREAD: u32 = 0x1000_0000;
+const SPREAD: u32 = 0x0800_0000;
 
 /// A name that is added to a file.
 struct Added {
@@ -43,7 +42,7 @@ pub(super) fn apply(ntfs: &Ntfs, scan: &mut Scan, mut history: History, hidden: 
         scan.deletions.extend(deletion(past, index));
         let links = links_of(scan, index, file);
         let is_hidden = |link: &Link| hidden == Some(link.parent.into());
-        let Some((named, flag)) = past.named().map(|(named, of_log)| (*named, flag(of_log))) else {
+        let Some((named, flag)) = past.named().map(|(named, teller)| (*named, teller.flag())) else {
             continue;
         };
         if links.iter().all(is_hidden) {
@@ -64,10 +63,6 @@ pub(super) fn apply(ntfs: &Ntfs, scan: &mut Scan, mut history: History, hidden: 
     scan.deletions.sort_unstable_by_key(|deletion| deletion.file);
 }
 
-fn flag(of_log: bool) -> FileFlags {
-    if of_log { FileFlags::LOG_NAME } else { FileFlags::USN_NAME }
-}
-
 fn deletion(past: &Past, file: u32) -> Option<Deletion> {
     let (after, before) = match past.deleted {
         FileTime(0) => (past.after, past.before),
@@ -84,8 +79,8 @@ fn links_of<'a>(scan: &'a Scan, index: u32, file: &File) -> &'a [Link] {
 
 /// The files that only a journal knows and that are shown.
 struct Ghosts {
-    /// By kind, ascending: number, and the file.
-    numbers: [Vec<(u32, Key)>; 2],
+    /// In the order of [`Teller::ALL`], ascending: number, and the file.
+    numbers: [Vec<(u32, Key)>; 3],
     by_key: HashMap<Key, u32>,
 }
 
@@ -109,21 +104,20 @@ impl Ghosts {
             way.extend(parents);
             way.extend(added.iter().map(|added| added.named.parent));
         }
-        let mut chosen: HashMap<Key, bool> = HashMap::new();
+        let mut chosen: HashMap<Key, Teller> = HashMap::new();
         while let Some(key) = way.pop() {
             let Some(past) = history.find(key).filter(|past| past.file.is_none()) else { continue };
-            let Some((named, of_log)) = past.named() else { continue };
-            if chosen.insert(key, of_log).is_none() {
+            let Some((named, teller)) = past.named() else { continue };
+            if chosen.insert(key, teller).is_none() {
                 way.push(named.parent);
             }
         }
         let mut first =
             ntfs.tables().last().map_or(0, |table| table.first.saturating_add(table.mft.records()));
         let mut by_key = HashMap::with_capacity(chosen.len());
-        let numbers = FIRST.map(|usual| {
-            first = first.max(usual);
-            let of_log = usual == FIRST[1];
-            let keys = chosen.iter().filter(|(_, kind)| **kind == of_log).map(|(key, _)| *key);
+        first = first.max(FIRST);
+        let numbers = Teller::ALL.map(|teller| {
+            let keys = chosen.iter().filter(|(_, chosen)| **chosen == teller).map(|(key, _)| *key);
             let numbers = number(keys, first);
             first = first.saturating_add(NUMBERS);
             by_key.extend(numbers.iter().map(|(number, key)| (*key, *number)));
@@ -154,13 +148,12 @@ impl Ghosts {
 
     /// Adds them to `scan`, with the names of theirs in `lost` too.
     fn append(&self, ntfs: &Ntfs, scan: &mut Scan, history: &History, lost: &[(Key, Named)]) {
-        for (of_log, numbers) in [false, true].into_iter().zip(&self.numbers) {
+        for (teller, numbers) in Teller::ALL.into_iter().zip(&self.numbers) {
             let Some((first, _)) = numbers.first() else { continue };
-            let provenance = if of_log { "$LogFile" } else { "$UsnJrnl" };
             let real = |key: &Key| key.record.saturating_sub(ntfs.table_of(key.record).first);
             scan.tables.push(RecordTable {
                 first: *first,
-                provenance: provenance.to_owned(),
+                provenance: teller.provenance().to_owned(),
                 sparse: numbers.iter().map(|(number, key)| (*number, real(key))).collect(),
                 ..RecordTable::default()
             });
@@ -301,7 +294,7 @@ mod tests {
                 key(if far { record << 12 } else { record % 4 }, generation)
             });
             let keys: std::collections::BTreeSet<Key> = keys.collect();
-            let numbers = number(keys.iter().copied(), FIRST[0]);
+            let numbers = number(keys.iter().copied(), FIRST);
             prop_assert_eq!(numbers.len(), keys.len());
             prop_assert!(numbers.is_sorted_by(|a, b| a.0 < b.0));
         }

@@ -49,7 +49,7 @@ impl Key {
     }
 
     /// The directory that `reference` means in `table`: the root of every generation is that of the volume.
-    fn directory(table: &Table, reference: Reference) -> Option<Self> {
+    pub(super) fn directory(table: &Table, reference: Reference) -> Option<Self> {
         match u32::try_from(reference.record) {
             Ok(crate::batch::ROOT) => {
                 Some(Self { record: crate::batch::ROOT, generation: reference.sequence })
@@ -70,6 +70,39 @@ pub(super) struct Named {
     rank: (u64, u64),
 }
 
+/// What tells a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Teller {
+    /// `$UsnJrnl`.
+    ChangeJournal,
+    /// `$LogFile`.
+    Log,
+    /// Indexes of directories, in force or what is left of them.
+    Index,
+}
+
+impl Teller {
+    pub(super) const ALL: [Self; 3] = [Self::ChangeJournal, Self::Log, Self::Index];
+
+    /// How a file is marked that has its name from there.
+    pub(super) fn flag(self) -> FileFlags {
+        match self {
+            Self::ChangeJournal => FileFlags::USN_NAME,
+            Self::Log => FileFlags::LOG_NAME,
+            Self::Index => FileFlags::SLACK_NAME,
+        }
+    }
+
+    /// What a file is said to come from of which nothing else is known.
+    pub(super) fn provenance(self) -> &'static str {
+        match self {
+            Self::ChangeJournal => "$UsnJrnl",
+            Self::Log => "$LogFile",
+            Self::Index => "index slack",
+        }
+    }
+}
+
 /// What the journals tell of one file that does not exist any more.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Past {
@@ -82,6 +115,8 @@ pub(super) struct Past {
     pub(super) usn: Option<Named>,
     /// Its last name in the log.
     pub(super) log: Option<Named>,
+    /// Its last name in what is left of indexes.
+    pub(super) index: Option<Named>,
     pub(super) is_directory: bool,
     /// When the change journal says that it was deleted; zero where it does not.
     pub(super) deleted: FileTime,
@@ -99,10 +134,13 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// The last name, and whether it is from the log.
-    pub(super) fn named(&self) -> Option<(&Named, bool)> {
-        // The change journal has all that happens, the log only what happened last, but with every name of a rename.
-        self.usn.as_ref().map(|named| (named, false)).or_else(|| self.log.as_ref().map(|named| (named, true)))
+    /// The last name, and what tells it.
+    pub(super) fn named(&self) -> Option<(&Named, Teller)> {
+        // The change journal has all that happens, the log only what happened last, but with every name of a rename; what is
+        // left of indexes may be of any time.
+        let all =
+            [(&self.usn, Teller::ChangeJournal), (&self.log, Teller::Log), (&self.index, Teller::Index)];
+        all.into_iter().find_map(|(named, teller)| Some((named.as_ref()?, teller)))
     }
 
     /// Whether the file was there and is not any more. What a journal tells may not have reached the FILE record yet, where
@@ -290,6 +328,42 @@ impl History {
         past.created = name.created;
         past.modified = past.modified.max(name.facts.modified);
         past.accessed = past.accessed.max(name.facts.accessed);
+        past.after = past.after.max(name.changed);
+        if let Some(place) = self.pasts.get_mut(index) {
+            *place = past;
+        }
+    }
+
+    /// Takes in an entry of an index of `table`.
+    pub(super) fn tell_entry(
+        &mut self,
+        setting: &Setting<'_>,
+        table: &Table,
+        file: Reference,
+        name: &FileName<'_>,
+        facts: Facts,
+    ) {
+        if name.namespace == Namespace::Dos {
+            return;
+        }
+        let (Some(key), Some(parent)) = (Key::new(table, file), Key::directory(table, name.parent)) else {
+            return;
+        };
+        let is_directory = name.attributes & INDEX_PRESENT != 0;
+        let Some(index) = self.past(setting, key, is_directory) else { return };
+        let Some(mut past) = self.pasts.get(index).copied() else { return };
+        let rank = (name.changed.0, 0);
+        if past.index.is_none_or(|last| last.rank <= rank) {
+            past.index = self.keep(past.index.as_ref(), parent, name.name, rank).or(past.index);
+            past.is_directory |= is_directory;
+            past.size = facts.size;
+            past.attributes = name.attributes & !INDEX_PRESENT;
+        }
+        if past.created.0 == 0 {
+            past.created = name.created;
+        }
+        past.modified = past.modified.max(facts.modified);
+        past.accessed = past.accessed.max(facts.accessed);
         past.after = past.after.max(name.changed);
         if let Some(place) = self.pasts.get_mut(index) {
             *place = past;

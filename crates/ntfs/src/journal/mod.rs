@@ -1,7 +1,8 @@
-//! The journals of a volume: the change journal `$UsnJrnl` and the log `$LogFile`. They know names that no FILE record has any
-//! more, when files were deleted, and files of which nothing else is left.
+//! What remembers files that no FILE record describes any more: the change journal `$UsnJrnl`, the log `$LogFile`, and entries
+//! of indexes. They know names, when files were deleted, and files of which nothing else is left.
 
 mod apply;
+mod blocks;
 pub mod entry;
 mod history;
 mod locate;
@@ -38,7 +39,8 @@ pub(crate) fn add(ntfs: &Ntfs, scan: &mut Scan, deep: bool, watch: &dyn Watch) -
     }
     read_log(&setting, places.deleted, &mut history, watch);
     if deep {
-        remains::search(&setting, &mut history, watch);
+        blocks::of_directories(&setting, scan, &mut history);
+        remains::search(&setting, scan, &mut history, watch);
     }
     if watch.cancelled() {
         return Err(cancelled());

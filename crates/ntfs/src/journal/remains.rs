@@ -1,5 +1,5 @@
 //! Remains of a change journal in free clusters: the part that Windows has made a hole of, and journals that were deleted or
-//! belonged to an earlier generation of the volume.
+//! belonged to an earlier generation of the volume; and blocks of indexes that were deleted with their directories.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -7,19 +7,20 @@ use std::sync::{
 };
 
 use undelfs_source::ReadAt;
-use undelfs_volume::filesystem::{FileTime, Watch};
+use undelfs_volume::filesystem::{FileTime, Scan, Watch};
 
 use super::{
+    blocks::{self, Blocks},
     history::{History, Setting},
     usn::{self, PAGE},
 };
-use crate::table::Table;
+use crate::{index::BLOCK, table::Table};
 
 /// How much is read at once.
 const PIECE: usize = 4 << 20;
 
 /// Searches all free clusters.
-pub(super) fn search(setting: &Setting<'_>, history: &mut History, watch: &dyn Watch) {
+pub(super) fn search(setting: &Setting<'_>, scan: &Scan, history: &mut History, watch: &dyn Watch) {
     let ground = &setting.ntfs.own.ground;
     let volume = &ground.volume;
     let end = volume.present();
@@ -27,24 +28,36 @@ pub(super) fn search(setting: &Setting<'_>, history: &mut History, watch: &dyn W
     let unit = (PAGE as u64).min(cluster as u64);
     let bitmap = setting.ntfs.own_content(crate::BITMAP);
     let owner = Owner::new(setting);
+    let blocks = Blocks::new(setting, scan);
     let history = Mutex::new(history);
     let next = AtomicU64::new(0);
     watch.total(end);
     rayon::broadcast(|_| {
-        let mut buf = vec![0; PIECE];
+        let mut buf = vec![0; PIECE + BLOCK];
         loop {
             let at = next.fetch_add(PIECE as u64, Ordering::Relaxed);
             if at >= end || watch.cancelled() {
                 break;
             }
-            let length = usize::try_from(end.saturating_sub(at)).unwrap_or(PIECE).min(PIECE);
-            let free = Free::read(bitmap.as_deref(), at, length, cluster);
+            let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
+            let length = left.min(PIECE);
+            // A block may end in the next piece.
+            let with_tail = left.min(PIECE + BLOCK);
+            let free = Free::read(bitmap.as_deref(), at, with_tail, cluster);
             // What a sparse image has no bytes for is passed over.
             let is_hole = volume.next_data(at) >= at.saturating_add(length as u64);
             if free.any() && !is_hole {
-                let piece = buf.get_mut(..length).unwrap_or_default();
-                volume.read_salvage(piece, at);
-                free.clear_used(piece);
+                let bytes = buf.get_mut(..with_tail).unwrap_or_default();
+                volume.read_salvage(bytes, at);
+                free.clear_used(bytes);
+                let found = blocks::look(bytes, length);
+                if !found.is_empty() {
+                    let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
+                    for block in &found {
+                        blocks.tell(block, &owner, &mut history);
+                    }
+                }
+                let piece = bytes.get(..length).unwrap_or_default();
                 let mut found = usn::remains(piece, at, unit).peekable();
                 if found.peek().is_some() {
                     let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +74,7 @@ pub(super) fn search(setting: &Setting<'_>, history: &mut History, watch: &dyn W
 }
 
 /// Whose files a journal told of at which time.
-struct Owner<'a> {
+pub(super) struct Owner<'a> {
     own: &'a Table,
     formatted: FileTime,
     /// The only earlier generation of the volume. Of several nobody can tell which one it was.
@@ -78,7 +91,7 @@ impl<'a> Owner<'a> {
         Self { own: &setting.ntfs.own, formatted: setting.ntfs.facts.formatted, earlier: only }
     }
 
-    fn table(&self, time: FileTime) -> Option<&'a Table> {
+    pub(super) fn table(&self, time: FileTime) -> Option<&'a Table> {
         if time >= self.formatted { Some(self.own) } else { self.earlier }
     }
 }
