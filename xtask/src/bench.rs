@@ -12,7 +12,7 @@ use std::{
 use crate::{
     bitlocker, ciphers,
     figures::{Figure, Goal, Value, median, page, rate},
-    images, packages,
+    images, lost, packages,
     peers::{self, Place},
     run, test,
 };
@@ -31,13 +31,14 @@ pub(crate) const GIB: u64 = 1 << 30;
 /// What can be measured by itself, and how.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Figure>, String>);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("scan", Bench::scan),
     ("find", Bench::find),
     ("copy", Bench::copy),
     ("stream", Bench::stream),
     ("bitlocker", Bench::bitlocker),
     ("ciphers", Bench::ciphers),
+    ("lost", Bench::lost),
 ];
 
 struct Bench {
@@ -228,6 +229,11 @@ impl Bench {
     /// Decrypts sectors in memory, on one core.
     fn ciphers(&self) -> Result<Vec<Figure>, String> {
         ciphers::figures(PASSES)
+    }
+
+    /// Searches a whole disk for lost volumes.
+    fn lost(&self) -> Result<Vec<Figure>, String> {
+        lost::figures(&self.undelfs, Path::new(BUILD))
     }
 
     /// Mounts with undelfs; the time until it says that the tree is there.

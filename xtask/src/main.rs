@@ -6,6 +6,7 @@ mod ci;
 mod ciphers;
 mod figures;
 mod images;
+mod lost;
 mod packages;
 mod peers;
 mod run;

@@ -94,6 +94,11 @@ pub(crate) fn search(
                 break pieces;
             }
             let len = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(buf.len());
+            // What a sparse image has no bytes for is passed over.
+            if volume.next_data(at) >= at.saturating_add(len as u64) {
+                watch.advance(PIECE as u64);
+                continue;
+            }
             let bytes = buf.get_mut(..len).unwrap_or_default();
             volume.read_salvage(bytes, at);
             let found = piece(bytes, at, known);
