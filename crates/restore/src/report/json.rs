@@ -23,6 +23,8 @@ struct Line<'a> {
     clusters_in_use: u64,
     confidence: &'static str,
     reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'static str>,
     provenance: Cow<'a, str>,
 }
 
@@ -57,6 +59,7 @@ pub(super) fn write(of: &RestorableFile<'_>, out: &mut Vec<u8>) {
         clusters_in_use: of.clusters_in_use,
         confidence: of.confidence.as_str(),
         reason: &of.reason,
+        content: of.content,
         provenance: report::provenance(of),
     };
     let start = out.len();
@@ -101,6 +104,7 @@ mod tests {
                 clusters_in_use: 0,
                 confidence,
                 reason,
+                content: None,
             };
             write(&of, &mut out);
             serde_json::from_slice(&out).unwrap()
