@@ -79,8 +79,10 @@ fn examine(context: &Context, catalogue: &Catalogue, index: u32) -> Result<Findi
     let begin = begin.get(..*read.as_ref().unwrap_or(&0)).unwrap_or_default();
 
     let stored = Stored::of(context, index, state);
-    // A begin that shows a byte of its own needs no second look at its cluster.
-    let first = match begin.is_empty() || blank(begin).is_some() {
+    // A first cluster that shows a byte of its own needs no second look.
+    let shown = usize::try_from(stored.cluster).unwrap_or(usize::MAX);
+    let head = begin.get(..shown).filter(|_| stream.codec.is_none()).unwrap_or(begin);
+    let first = match begin.is_empty() || blank(head).is_some() {
         true => stored.sample(0)?,
         false => Sample::Content,
     };
