@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU8, Ordering},
 };
 
-use super::kinds::{KINDS, Kind, extension, promised};
+use super::kinds::{KINDS, Kind, Strength, extension, promised};
 use crate::Confidence;
 
 /// What a drive gives for what it has discarded.
@@ -130,7 +130,7 @@ impl Remark {
     /// The best that a file of which this is said can be.
     pub(crate) fn at_best(&self) -> Confidence {
         match self {
-            Self::Other { found, .. } if found.telling => Confidence::Partial,
+            Self::Other { found, .. } if found.strength == Strength::Proof => Confidence::Partial,
             Self::Partly { promised: Some(_), .. } => Confidence::Partial,
             Self::All { promised: Some(_), .. } => Confidence::Lost,
             _ => Confidence::Certain,
@@ -198,20 +198,19 @@ pub(crate) fn promise<'a>(names: impl Iterator<Item = &'a [u8]>) -> Option<&'sta
 /// What `finding` means for a file with these names.
 pub(crate) fn remark<'a>(finding: Finding, names: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Remark> {
     let promised = promise(names.clone());
+    let fits = |found: &Kind| names.clone().filter_map(extension).any(|extension| found.fits(extension));
     Some(match (finding.content(), promised) {
         (Content::Nothing, _) => return None,
         (Content::Unreadable, _) => Remark::Unreadable,
         (Content::All(byte), promised) => Remark::All { byte, promised },
         (Content::Partly(byte), promised) => Remark::Partly { byte, promised },
-        (Content::Unknown, Some(promised)) => Remark::Unlike { promised },
-        (Content::Unknown, None) => Remark::Unknown,
-        (Content::Kind(found), Some(promised)) => {
-            match names.filter_map(extension).any(|extension| found.fits(extension)) {
-                true => Remark::Begins(found),
-                false => Remark::Other { found, promised },
-            }
+        (Content::Kind(found), _) if fits(found) => Remark::Begins(found),
+        (Content::Kind(found), Some(promised)) if found.strength > Strength::Hint => {
+            Remark::Other { found, promised }
         }
-        (Content::Kind(found), None) => Remark::Begins(found),
+        (Content::Kind(found), None) if found.strength > Strength::Hint => Remark::Begins(found),
+        (Content::Unknown | Content::Kind(_), Some(promised)) => Remark::Unlike { promised },
+        (Content::Unknown | Content::Kind(_), None) => Remark::Unknown,
     })
 }
 
@@ -230,6 +229,7 @@ mod tests {
     }
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1A\n";
+    const MP3: &[u8] = b"\xFF\xFB\x90\x44";
     const HTML: &[u8] = b"<!DOCTYPE html>";
     const ZIP: &[u8] = b"PK\x03\x04";
 
@@ -256,6 +256,13 @@ mod tests {
         ] {
             assert_eq!(said(finding, &[name]).0, Confidence::Certain, "{finding:?} {name}");
         }
+    }
+
+    #[test]
+    fn a_hint_counts_only_where_the_name_says_the_same() {
+        assert_eq!(said(begin(MP3), &["a.mp3"]).1, "the content begins as MPEG audio does");
+        assert_eq!(said(begin(MP3), &["a.jpg"]), said(Finding::UNKNOWN, &["a.jpg"]));
+        assert_eq!(said(begin(MP3), &["a.bin"]), said(Finding::UNKNOWN, &["a.bin"]));
     }
 
     #[test]
