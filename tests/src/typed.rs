@@ -131,9 +131,14 @@ impl Typed {
     /// Overwrites clusters of a deleted file with `byte`, as a drive that discards them does. `part` says of each, by
     /// its place in the file, whether it is.
     pub fn discard(&self, path: &str, byte: u8, part: impl Fn(u64) -> bool) {
+        self.discard_on(&self.image, path, "", byte, part);
+    }
+
+    /// The same with a stream of the file, on a medium where its clusters stand as on this volume.
+    pub fn discard_on(&self, medium: &Path, path: &str, stream: &str, byte: u8, part: impl Fn(u64) -> bool) {
         let layout = Layout::read(&self.image);
-        let runs = layout.stream(self.records[Path::new(path)], "").expect("the runs of a deleted file");
-        let file = fs::OpenOptions::new().write(true).open(&self.image).expect("the image");
+        let runs = layout.stream(self.records[Path::new(path)], stream).expect("the runs of a deleted file");
+        let file = fs::OpenOptions::new().write(true).open(medium).expect("the medium");
         let blank = vec![byte; usize::try_from(layout.cluster).expect("a cluster")];
         let clusters = runs.into_iter().flat_map(|run| run.step_by(blank.len()));
         for (_, at) in (0..).zip(clusters).filter(|(n, _)| part(*n)) {

@@ -4,18 +4,22 @@
 use std::{
     collections::HashMap,
     fs,
+    os::unix::fs::DirEntryExt,
     path::{Path, PathBuf},
 };
 
 use fastrand::Rng;
 use serde_json::Value;
 use undelfs_tests::{
-    check, guard,
+    bitlocker::{Maker, Method, State},
+    check,
+    encrypted::{PASSWORD, protectors},
+    guard,
     program::{Tree, undelfs},
     recovery::shown::{percent, without_record},
     tools,
     typed::{self, TYPES, Typed},
-    walk,
+    walk, wof,
 };
 
 const CONFIDENCE: &str = "user.undelfs.confidence";
@@ -175,6 +179,56 @@ fn compressed_content_is_looked_at_decoded_and_its_discarded_clusters_as_they_ar
     assert_said(&tree, "C/gone.pdf", "lost", &["zeros"]);
     // They were written so.
     assert_said(&tree, "C/zeros.pdf", "likely", &["does not begin as PDF does"]);
+}
+
+#[test]
+fn content_that_the_overlay_filter_compressed_is_looked_at_decoded() {
+    let dir = guard::scratch();
+    let mut volume = Typed::new(dir.path(), 64 << 20, 4096);
+    let names = ["right.dll", "wrong.dll", "gone.dll"];
+    let content =
+        |kind, seed| [typed::of(kind).begin.to_vec(), typed::of("txt").content(seed, 200_000)].concat();
+    volume.session(|volume, root| {
+        for (name, kind) in names.into_iter().zip(["exe", "png", "exe"]) {
+            let (bytes, algorithm) = (content(kind, 1), wof::Algorithm::Xpress8k);
+            let packed = wof::compress(&bytes, algorithm);
+            let path = root.join(name);
+            wof::write(&path, bytes.len() as u64, Some(&packed), &wof::reparse_point(algorithm.number()));
+        }
+        // ntfs-3g says nothing of such a file but in the list of its folder.
+        for entry in fs::read_dir(root).unwrap().map(Result::unwrap) {
+            volume.records.insert(entry.file_name().into(), entry.ino());
+        }
+    });
+    volume.session(|_, root| names.iter().for_each(|name| fs::remove_file(root.join(name)).unwrap()));
+    volume.discard_on(&volume.image, "gone.dll", wof::STREAM, 0, |_| true);
+    let tree = Tree::mount(&volume.image, &[]);
+    assert_said(&tree, "right.dll", "likely", &["begins as Windows program does"]);
+    assert_said(&tree, "wrong.dll", "partial", &["PNG"]);
+    assert_said(&tree, "gone.dll", "lost", &["zeros"]);
+}
+
+#[test]
+fn encrypted_content_is_looked_at_decrypted_and_what_was_discarded_as_it_stands() {
+    for state in [State::Encrypted, State::UsedSpaceOnly] {
+        let dir = guard::scratch();
+        let mut volume = Typed::new(dir.path(), 160 << 20, 4096);
+        volume.write_and_delete(&[
+            ("right.zip", typed::of("zip").content(1, 50_000)),
+            ("wrong.zip", typed::of("pdf").content(2, 50_000)),
+            ("gone.zip", typed::of("zip").content(3, 50_000)),
+            ("noise.zip", typed::of("bin").content(4, 50_000)),
+        ]);
+        let maker = Maker { state, ..Maker::new(Method::Xts128, &protectors()) };
+        let encrypted = dir.path().join("encrypted.img");
+        maker.make(&volume.image, &encrypted);
+        volume.discard_on(&encrypted, "gone.zip", "", 0, |_| true);
+        let tree = Tree::mount(&encrypted, &["--password", PASSWORD]);
+        assert_said(&tree, "right.zip", "likely", &["begins as ZIP does"]);
+        assert_said(&tree, "wrong.zip", "partial", &["PDF", "ZIP"]);
+        assert_said(&tree, "gone.zip", "lost", &["zeros"]);
+        assert_said(&tree, "noise.zip", "likely", &["does not begin as ZIP does"]);
+    }
 }
 
 #[test]

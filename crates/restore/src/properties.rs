@@ -70,9 +70,8 @@ impl Property {
         }
     }
 
-    /// True where the attribute stands in the list of the file's attributes.
-    fn is_listed(self, of: &Subject<'_>) -> bool {
-        let whole = of.judge().confidence <= Confidence::Likely && !of.may_have_gone();
+    /// True where the attribute stands in the list of the file's attributes. `whole`: nothing of the file is gone.
+    fn is_listed(self, of: &Subject<'_>, whole: bool) -> bool {
         match self {
             Self::Confidence | Self::Streams => true,
             // To know all of it the file has to be read.
@@ -243,12 +242,13 @@ pub(crate) fn names(
         // Linux lets nobody read the user attributes of a symbolic link; what is listed must be there.
         return Ok(names);
     }
+    let whole = subject.judge().confidence <= Confidence::Likely && !subject.may_have_gone();
     for property in Property::ALL {
         // What was never encrypted is known only by reading the file, which a list must not take.
         let has = |property: Property| {
             Ok::<_, Error>(property == Property::Unencrypted || property.value(&subject)?.is_some())
         };
-        if property.is_listed(&subject) && has(property)? {
+        if property.is_listed(&subject, whole) && has(property)? {
             names.push([PREFIX.as_bytes(), property.name().as_bytes()].concat());
         }
     }

@@ -5,7 +5,11 @@
 
 mod table;
 
+use std::sync::LazyLock;
+
 use file_format::FileFormat::{self, Bzip2, Gzip, MsDosExecutable, PortableExecutable};
+
+use hashbrown::HashMap;
 
 pub(crate) use table::KINDS;
 
@@ -108,7 +112,16 @@ fn is_bzip2(begin: &[u8]) -> bool {
 
 /// The kind whose signature every file with this extension begins with, where there is one.
 pub(crate) fn promised(extension: &[u8]) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| has(kind.promised, extension))
+    static KINDS_BY_EXTENSION: LazyLock<HashMap<&[u8], &Kind>> = LazyLock::new(|| {
+        let all = KINDS.iter().flat_map(|kind| kind.promised.iter().map(move |one| (one.as_bytes(), kind)));
+        // The first kind that promises it.
+        all.rev().collect()
+    });
+    let mut small = [0; LONGEST];
+    let small = small.get_mut(..extension.len())?;
+    small.copy_from_slice(extension);
+    small.make_ascii_lowercase();
+    KINDS_BY_EXTENSION.get(&*small).copied()
 }
 
 /// What follows the last dot of a name, where it can be an extension of a kind.
