@@ -15,13 +15,12 @@ use std::{
 };
 
 use rayon::prelude::*;
-
 use undelfs_source::{ErrorKind, ReadAt};
 use undelfs_volume::filesystem::{FileFlags, Layout, Place, Watch};
 
 use crate::{Catalogue, Confidence, Context, Error, content::StreamState};
-
 use finding::Blank;
+
 pub(crate) use finding::{Finding, Findings, Remark, promise, remark};
 pub(crate) use kinds::Kind;
 pub use kinds::content_kind;

@@ -8,7 +8,6 @@ mod table;
 use std::sync::LazyLock;
 
 use file_format::FileFormat::{self, Bzip2, Gzip, MsDosExecutable, PortableExecutable};
-
 use hashbrown::HashMap;
 
 pub(crate) use table::KINDS;
