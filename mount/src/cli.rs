@@ -142,6 +142,11 @@ pub(crate) struct ScanArgs {
     #[arg(long, value_enum, default_value_t = ScanFormat::Table)]
     pub(crate) format: ScanFormat,
 
+    /// Also look at the content of deleted files: whether it begins as the name promises, and whether the drive has
+    /// discarded it. Reads the begin of each file.
+    #[arg(long)]
+    pub(crate) check: bool,
+
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
 

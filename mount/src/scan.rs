@@ -5,14 +5,20 @@ use crate::{
     failure::Failure,
     opening,
     output::Output,
+    progress::{Progress, Unit},
 };
 
 pub(crate) fn run(args: &ScanArgs, chatter: Chatter) -> Result<u8, Failure> {
-    // A scan reads no content, so it needs no cache.
+    // A scan reads no content twice, so it needs no cache.
     let content = ContentArgs { overwritten: OverwrittenName::Zeros, cache_size: 0 };
     let options = options(args.view, content, Streams::Xattr);
     let contexts = opening::contexts(&args.source, &args.selection, &options, &args.keys, chatter)?;
     opening::need_files(&contexts)?;
+    if args.check {
+        for context in contexts.iter().filter(|context| context.catalogue().is_some()) {
+            context.check(&Progress::new("Looking at content", Unit::Share, chatter))?;
+        }
+    }
     let mut out = Output::new();
     let result = undelfs_restore::write(&contexts, args.format.into(), &mut out, Output::terminal());
     out.finish(result)

@@ -139,6 +139,7 @@ fn check_trust(first_seed: u64, files: &[usize], new: usize) {
         assert!(exact * 1000 >= marked * 999, "{exact} of {marked} are right: {:?}", tally.wrong);
         let (intact, trusted) = tally.trusted();
         assert!(trusted * 10 >= intact * 9, "{trusted} of {intact} intact files are trusted");
+        check::assert_none("intact files that lost by a look at their content", &tally.wronged);
         check::assert_none("bytes of what exists", &tally.leaks);
     }
 }

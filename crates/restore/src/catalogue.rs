@@ -11,7 +11,8 @@ use undelfs_volume::filesystem::{Deletion, Facts, File, FileFlags, Link, RecordT
 use crate::{
     View,
     allocation::Allocation,
-    confidence::{Confidence, Damage, Reason, judge},
+    check::{self, Finding, Findings},
+    confidence::{Confidence, Damage, Judgement, Reason, judge},
     overlap::Overlaps,
     taken::Taken,
 };
@@ -25,6 +26,7 @@ pub struct Catalogue {
     links: Vec<Link>,
     names: Vec<u8>,
     damage: Vec<Damage>,
+    findings: Findings,
     overlaps: Overlaps,
     allocation: Option<Allocation>,
     taken: Taken,
@@ -54,6 +56,8 @@ pub struct RestorableFile<'a> {
     pub reason: String,
     /// When it was deleted, as far as anything tells.
     pub deleted: Option<DeletedBetween>,
+    /// What the content was found to be, where it was looked at: a kind such as `JPEG`, `unknown`, or `zeros`.
+    pub content: Option<&'static str>,
 }
 
 /// How many files a catalogue lists.
@@ -65,7 +69,8 @@ pub struct Count {
     pub removed_directories: u64,
     /// Files and directories that still exist.
     pub regular: u64,
-    /// Deleted files by confidence, in the order of [`Confidence::ALL`].
+    /// Deleted files by confidence, in the order of [`Confidence::ALL`], as far as the structures of the volume tell:
+    /// the same before and after content was looked at.
     pub confidence: [u64; 4],
 }
 
@@ -103,11 +108,13 @@ impl Catalogue {
         drop(placement);
         let notes = facts.notes.iter().cloned().chain(notes).collect();
         let facts = facts.clone();
+        let findings = Findings::new(files.len());
         Self {
             files,
             links,
             names,
             damage,
+            findings,
             overlaps,
             allocation,
             taken,
@@ -186,8 +193,8 @@ impl Catalogue {
         self.damage.get(index as usize).copied().unwrap_or_default()
     }
 
-    /// How far a file's content can be trusted, and why.
-    pub(crate) fn judge(&self, index: u32) -> (Confidence, Reason) {
+    /// How far a file's content can be trusted as the structures of the volume say, and why.
+    pub(crate) fn structure(&self, index: u32) -> (Confidence, Reason) {
         match self.file(index) {
             Some(file) if file.flags.contains(FileFlags::JOURNAL_ONLY | FileFlags::NO_CONTENT) => {
                 (Confidence::Lost, Reason::JournalOnly)
@@ -198,6 +205,45 @@ impl Catalogue {
             }
             None => (Confidence::Lost, Reason::NoContent),
         }
+    }
+
+    /// How far a file's content can be trusted, and why, with what was found where it was looked at.
+    pub(crate) fn judge(&self, index: u32) -> Judgement {
+        self.judge_by(&self.findings, index)
+    }
+
+    fn judge_by(&self, findings: &Findings, index: u32) -> Judgement {
+        let finding = findings.get(index).unwrap_or(Finding::NOTHING);
+        Judgement::new(self.structure(index), check::remark(finding, self.names_of(index)))
+    }
+
+    /// What was found where the content of a file was looked at; `None` where it was not.
+    pub(crate) fn finding(&self, index: u32) -> Option<Finding> {
+        self.findings.get(index)
+    }
+
+    /// Keeps what was found.
+    pub(crate) fn keep_finding(&self, index: u32, finding: Finding) {
+        self.findings.set(index, finding);
+    }
+
+    /// What was found so far.
+    pub(crate) fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// The names of a file, WTF-8.
+    fn names_of(&self, index: u32) -> impl Iterator<Item = &[u8]> + Clone {
+        links_of(&self.files, &self.links, index).filter_map(|link| {
+            let link = self.links.get(link as usize)?;
+            let start = link.name_at as usize;
+            self.names.get(start..start + usize::from(link.name_len))
+        })
+    }
+
+    /// The kind of content that the names of a file promise.
+    pub(crate) fn promised(&self, index: u32) -> Option<&'static check::Kind> {
+        check::promise(self.names_of(index))
     }
 
     /// The ranges of a run's clusters on the volume that belong to others by now; ascending, not touching.
@@ -247,7 +293,7 @@ impl Catalogue {
                 (true, true) => count.removed_directories += 1,
                 (true, false) => {
                     count.removed_files += 1;
-                    let confidence = self.judge(index).0;
+                    let confidence = self.structure(index).0;
                     for (value, number) in Confidence::ALL.iter().zip(&mut count.confidence) {
                         *number += u64::from(*value == confidence);
                     }
@@ -298,16 +344,17 @@ impl Catalogue {
         named.chain(self.tree.unnamed())
     }
 
-    /// The restorable file that a node stands for, its path written to `path`.
+    /// The restorable file that a node stands for, its path written to `path`, by what was found in `findings`.
     pub(crate) fn restorable<'a>(
         &'a self,
+        findings: &Findings,
         index: u32,
         node: Node,
         paths: &mut Paths,
         path: &'a mut Vec<u8>,
     ) -> Option<RestorableFile<'a>> {
         paths.write(self, node, path);
-        let (confidence, reason) = self.judge(index);
+        let judgement = self.judge_by(findings, index);
         let file = self.file(index)?;
         let (provenance, record) = self.origin(file);
         Some(RestorableFile {
@@ -316,8 +363,9 @@ impl Catalogue {
             record,
             provenance,
             clusters_in_use: self.clusters_in_use(index),
-            confidence,
-            reason: reason.to_string(),
+            confidence: judgement.confidence,
+            reason: judgement.to_string(),
+            content: judgement.remark.map(|remark| remark.word()),
             deleted: self.deleted_between(index),
         })
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use undelfs_volume::filesystem::{File, FileFlags};
 
+use crate::check::Remark;
+
 /// How far the content can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Confidence {
@@ -11,7 +13,8 @@ pub enum Confidence {
     Certain,
     /// Nothing speaks against the content.
     Likely,
-    /// Some of the content is gone; which, is declared.
+    /// Some of the content is gone: clusters that are others' by now, which are declared, or something that the
+    /// content itself shows.
     Partial,
     /// Nothing of the content is left.
     Lost,
@@ -100,7 +103,32 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Judges a file.
+/// How far a file can be trusted, and why.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judgement {
+    pub(crate) confidence: Confidence,
+    reason: Reason,
+    /// What its content was found to be, where it was looked at.
+    pub(crate) remark: Option<Remark>,
+}
+
+impl Judgement {
+    /// What the structures say, and what the content shows: the worse of both.
+    pub(crate) fn new((confidence, reason): (Confidence, Reason), remark: Option<Remark>) -> Self {
+        let at_best = remark.map_or(Confidence::Certain, |remark| remark.at_best());
+        Self { confidence: confidence.max(at_best), reason, remark }
+    }
+}
+
+/// The reason, a sentence.
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        self.remark.map_or(Ok(()), |remark| write!(f, "; {remark}"))
+    }
+}
+
+/// Judges a file by what the structures of the volume say.
 pub(crate) fn judge(file: &File, damage: Damage, bitmap: bool) -> (Confidence, Reason) {
     let (in_use, claimed, taken) = (damage.in_use.max(damage.live), damage.claimed, damage.taken);
     let flags = file.flags;

@@ -20,6 +20,7 @@ use crate::{
     allocation::Allocation,
     cache::{BlockId, CacheStatus, ClusterCache},
     catalogue::{Paths, clusters_of, hierarchy::Node},
+    check,
     content::{Opening, StreamState},
     names,
     neighbours::Neighbours,
@@ -276,6 +277,30 @@ impl Context {
     fn need_file_system(&self) -> Result<&dyn FileSystem, Error> {
         let reason = "the volume has no known file system";
         self.opened.file_system.as_deref().ok_or_else(|| Error::refused(ErrorKind::Unsupported, reason))
+    }
+
+    /// Looks at the content of all deleted files, as far as that was not done yet, so that what is said of their
+    /// confidence takes it in. Reads the begin of each, in the order in which they lie on the volume.
+    ///
+    /// # Errors
+    /// When the volume was not scanned, or `watch` cancelled it; what was looked at until then is kept. A file that
+    /// cannot be read is none.
+    pub fn check(&self, watch: &dyn Watch) -> Result<(), Error> {
+        check::look_at_all(self, self.need_catalogue()?, watch)
+    }
+
+    /// Looks at the content of the file with this index, where that was not done yet.
+    pub(crate) fn look(&self, index: u32) {
+        if let Some(catalogue) = self.catalogue.get()
+            && catalogue.finding(index).is_none()
+        {
+            catalogue.keep_finding(index, check::look(self, catalogue, index));
+        }
+    }
+
+    /// The volume's bytes as those of a stream's clusters are read.
+    pub(crate) fn stored_bytes(&self, index: u32, state: &StreamState) -> Arc<dyn ReadAt> {
+        self.remnants(index, state).unwrap_or_else(|| self.opened.volume.clone())
     }
 
     /// The streams of the file with this index.

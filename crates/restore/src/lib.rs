@@ -7,6 +7,7 @@
 mod allocation;
 mod cache;
 mod catalogue;
+mod check;
 mod confidence;
 mod content;
 mod context;
@@ -29,6 +30,7 @@ mod unencrypted;
 
 pub use cache::CacheStatus;
 pub use catalogue::{Catalogue, Count, DeletedBetween, RestorableFile};
+pub use check::content_kind;
 pub use confidence::Confidence;
 pub use content::Content;
 pub use context::Context;

@@ -8,7 +8,7 @@ use std::{fmt::Write, ops::Range, sync::Arc};
 
 use undelfs_volume::filesystem::{File, FileFlags};
 
-use crate::{Catalogue, Confidence, Context, Error, content::StreamState, report};
+use crate::{Catalogue, Confidence, Context, Error, confidence::Judgement, content::StreamState, report};
 
 /// What our own attributes begin with.
 const PREFIX: &str = "undelfs.";
@@ -73,9 +73,8 @@ impl Property {
         }
     }
 
-    /// True where the attribute stands in the list of the file's attributes.
-    fn is_listed(self, of: &Subject<'_>) -> bool {
-        let whole = of.catalogue.judge(of.index).0 <= Confidence::Likely && !of.may_have_gone();
+    /// True where the attribute stands in the list of the file's attributes. `whole`: nothing of the file is gone.
+    fn is_listed(self, of: &Subject<'_>, whole: bool) -> bool {
         match self {
             Self::Confidence | Self::Streams => true,
             // To know all of it the file has to be read.
@@ -91,8 +90,8 @@ impl Property {
         let content = !of.file.flags.contains(FileFlags::DIRECTORY);
         Ok(match self {
             Self::State => Some(report::state(of.file).to_owned()),
-            Self::Confidence => content.then(|| of.catalogue.judge(of.index).0.as_str().to_owned()),
-            Self::Reason => content.then(|| of.catalogue.judge(of.index).1.to_string()),
+            Self::Confidence => content.then(|| of.judge().confidence.as_str().to_owned()),
+            Self::Reason => content.then(|| of.judge().to_string()),
             Self::ClustersUsed => content.then(|| of.file.clusters.to_string()),
             Self::ClustersInUse => content.then(|| of.catalogue.clusters_in_use(of.index).to_string()),
             Self::Overwritten if content && of.may_have_gone() => {
@@ -133,6 +132,12 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
+    /// How far the file can be trusted, by its content too: a look at it is taken where none was.
+    fn judge(&self) -> Judgement {
+        self.context.look(self.index);
+        self.catalogue.judge(self.index)
+    }
+
     /// True where some of the content may be gone; where not, no run needs to be looked at.
     fn may_have_gone(&self) -> bool {
         let split = FileFlags::DAMAGED | FileFlags::SEVERAL_RECORDS | FileFlags::BEYOND_END;
@@ -239,12 +244,13 @@ pub(crate) fn names(
         // Linux lets nobody read the user attributes of a symbolic link; what is listed must be there.
         return Ok(names);
     }
+    let whole = subject.judge().confidence <= Confidence::Likely && !subject.may_have_gone();
     for property in Property::ALL {
         // What was never encrypted is known only by reading the file, which a list must not take.
         let has = |property: Property| {
             Ok::<_, Error>(property == Property::Unencrypted || property.value(&subject)?.is_some())
         };
-        if property.is_listed(&subject) && has(property)? {
+        if property.is_listed(&subject, whole) && has(property)? {
             names.push([PREFIX.as_bytes(), property.name().as_bytes()].concat());
         }
     }

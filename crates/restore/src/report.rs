@@ -13,6 +13,7 @@ use undelfs_volume::filesystem::{File, FileFlags, FileTime};
 use crate::{
     Catalogue, Context, Error, RestorableFile,
     catalogue::{Paths, hierarchy::Node},
+    check::Findings,
 };
 
 pub(crate) use overview::{overview, summary};
@@ -59,7 +60,7 @@ pub fn write(
         for window in entries.chunks(CHUNK * WINDOW) {
             let rendered: Vec<Vec<u8>> = window
                 .par_chunks(CHUNK)
-                .map(|chunk| catalogue.render(format, &prefix, chunk, terminal))
+                .map(|chunk| catalogue.render(catalogue.findings(), format, &prefix, chunk, terminal))
                 .collect();
             for chunk in rendered {
                 out.write_all(&chunk)?;
@@ -70,13 +71,20 @@ pub fn write(
 }
 
 impl Catalogue {
-    fn render(&self, format: Format, prefix: &[u8], entries: &[(u32, Node)], terminal: bool) -> Vec<u8> {
+    fn render(
+        &self,
+        findings: &Findings,
+        format: Format,
+        prefix: &[u8],
+        entries: &[(u32, Node)],
+        terminal: bool,
+    ) -> Vec<u8> {
         let mut lines = Vec::with_capacity(entries.len() * 256);
         let mut paths = Paths::below(prefix);
         let mut path = Vec::new();
         let mut csv = (format == Format::Csv).then(|| csv::Writer::from_writer(Vec::new()));
         for (index, node) in entries {
-            let Some(file) = self.restorable(*index, *node, &mut paths, &mut path) else {
+            let Some(file) = self.restorable(findings, *index, *node, &mut paths, &mut path) else {
                 continue;
             };
             match (format, &mut csv) {
@@ -182,9 +190,11 @@ pub(crate) fn time(at: FileTime) -> String {
     }
 }
 
-/// A rendering of all restorable files that is never held: its size and its parts are made when asked for.
+/// A rendering of all restorable files that is never held: its size and its parts are made when asked for. It says what
+/// was known when it was first asked for, so that its parts fit together.
 pub(crate) struct Rendering {
     format: Format,
+    findings: Findings,
     entries: Vec<(u32, Node)>,
     /// By chunk: where it begins, then the size of all.
     offsets: Vec<u64>,
@@ -193,16 +203,17 @@ pub(crate) struct Rendering {
 impl Rendering {
     pub(crate) fn new(catalogue: &Catalogue, format: Format) -> Self {
         let entries: Vec<(u32, Node)> = catalogue.entries().collect();
+        let findings = catalogue.findings().snapshot();
         let sizes: Vec<u64> = entries
             .par_chunks(CHUNK)
-            .map(|chunk| catalogue.render(format, &[], chunk, false).len() as u64)
+            .map(|chunk| catalogue.render(&findings, format, &[], chunk, false).len() as u64)
             .collect();
         let mut offsets = vec![header(format).len() as u64];
         for size in sizes {
             let end = offsets.last().copied().unwrap_or(0) + size;
             offsets.push(end);
         }
-        Self { format, entries, offsets }
+        Self { format, findings, entries, offsets }
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -218,7 +229,7 @@ impl Rendering {
         let range: Range<usize> = chunk * CHUNK..((chunk + 1) * CHUNK).min(self.entries.len());
         let start = self.offsets.get(chunk).copied().unwrap_or(0);
         let entries = self.entries.get(range).unwrap_or_default();
-        (start, catalogue.render(self.format, &[], entries, false))
+        (start, catalogue.render(&self.findings, self.format, &[], entries, false))
     }
 }
 

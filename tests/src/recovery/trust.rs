@@ -33,6 +33,8 @@ pub struct Tally {
     pub unknown: usize,
     /// Files marked `certain` that are not byte-exact.
     pub wrong: Vec<String>,
+    /// Files that are byte-exact on the medium and lost by a look at their content.
+    pub wronged: Vec<String>,
     /// Files that show bytes of something that exists.
     pub leaks: Vec<String>,
 }
@@ -42,6 +44,9 @@ pub struct Tally {
 struct Entry {
     record: u64,
     paths: Vec<PathBuf>,
+    /// As the scan alone tells.
+    scanned: usize,
+    /// As the file itself says, whose content was looked at.
     confidence: usize,
 }
 
@@ -64,6 +69,10 @@ impl Tally {
             tally.marked[entry.confidence] += 1;
             tally.exact[entry.confidence] += usize::from(exact);
             tally.intact[entry.confidence] += usize::from(intact);
+            if intact && entry.confidence > entry.scanned {
+                let word = WORDS[entry.confidence];
+                tally.wronged.push(format!("{}: {:?} is {word}", known.image.display(), entry.paths));
+            }
             if entry.confidence == 0 && !exact {
                 tally.wrong.push(format!("{}: {:?} {:?}", known.image.display(), file.kind, entry.paths));
             }
@@ -80,6 +89,7 @@ impl Tally {
         }
         self.unknown += other.unknown;
         self.wrong.extend(other.wrong);
+        self.wronged.extend(other.wronged);
         self.leaks.extend(other.leaks);
     }
 
@@ -131,12 +141,29 @@ fn entries(root: &Path) -> Vec<Entry> {
             continue;
         }
         let number = |key: &str| line[key].as_u64().unwrap_or_else(|| panic!("no {key} in {line}"));
-        let confidence = WORDS.iter().position(|each| *each == word("confidence")).expect("a confidence");
+        let scanned = place(word("confidence"));
         let entry = files.entry((number("record"), number("sequence")));
-        let entry = entry.or_insert(Entry { record: number("record"), paths: Vec::new(), confidence });
+        let entry = entry.or_insert(Entry {
+            record: number("record"),
+            paths: Vec::new(),
+            scanned,
+            confidence: scanned,
+        });
         entry.paths.push(path(&line));
     }
+    for entry in files.values_mut() {
+        let path = root.join(&entry.paths[0]);
+        // Linux lets nobody read such an attribute of a symbolic link.
+        if !path.is_symlink() {
+            entry.confidence = place(&walk::xattr_text(&path, "user.undelfs.confidence"));
+        }
+    }
     files.into_values().collect()
+}
+
+/// The place of a word among [`WORDS`].
+fn place(word: &str) -> usize {
+    WORDS.iter().position(|each| *each == word).expect("a confidence")
 }
 
 /// The exact path of a line of the catalogue.

@@ -23,6 +23,8 @@ struct Line<'a> {
     clusters_in_use: u64,
     confidence: &'static str,
     reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'static str>,
     provenance: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_after: Option<String>,
@@ -61,6 +63,7 @@ pub(super) fn write(of: &RestorableFile<'_>, out: &mut Vec<u8>) {
         clusters_in_use: of.clusters_in_use,
         confidence: of.confidence.as_str(),
         reason: &of.reason,
+        content: of.content,
         provenance: report::provenance(of.provenance, file),
         deleted_after: of.deleted.and_then(|between| between.after).map(report::time),
         deleted_before: of.deleted.and_then(|between| between.before).map(report::time),
@@ -108,6 +111,7 @@ mod tests {
                 confidence,
                 reason,
                 deleted: None,
+                content: None,
             };
             write(&of, &mut out);
             serde_json::from_slice(&out).unwrap()

@@ -75,7 +75,7 @@ pub(crate) fn overview(context: &Context) -> String {
     let _ = writeln!(text, "Found:    {}\n", summary(context));
     if catalogue.view() != View::Regular {
         let count = catalogue.count();
-        let _ = writeln!(text, "Deleted files by confidence:");
+        let _ = writeln!(text, "Deleted files by confidence, before a look at their content:");
         for (value, number) in Confidence::ALL.iter().zip(count.confidence) {
             let _ = writeln!(text, "  {:<8} {number:>10}  {}", value.as_str(), meaning(*value));
         }
