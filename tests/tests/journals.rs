@@ -3,7 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs::{self, OpenOptions},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -310,6 +311,42 @@ fn a_file_that_was_made_and_deleted_again_and_again_is_listed_once_for_each_time
     let sequences: BTreeSet<u64> =
         temporary.clone().map(|(_, line)| line["sequence"].as_u64().unwrap()).collect();
     assert_eq!((temporary.count(), sequences.len()), (TIMES.into(), TIMES.into()));
+}
+
+#[test]
+fn a_file_that_was_deleted_while_somebody_had_it_open_gets_its_own_name_back() {
+    let dir = guard::scratch();
+    let reused = Reused::make(dir.path(), 4096);
+    // Windows moves such a file to `$Extend\$Deleted` and names it by its number. Here this one has such a name.
+    let file = reused.was[KEPT[2]];
+    let folder = reference(&reused.image, journal::HOST_RECORD);
+    let place = Layout::read(&reused.image).records[&file.record].place[0].clone();
+    let image = OpenOptions::new().read(true).write(true).open(&reused.image).unwrap();
+    let mut bytes = vec![0; 1024];
+    image.read_exact_at(&mut bytes, place.start).unwrap();
+    let parent = reused.was[FOLDERS[0]].raw().to_le_bytes();
+    let at = bytes.windows(8).position(|window| window == parent).unwrap();
+    image.write_all_at(&folder.raw().to_le_bytes(), place.start + at as u64).unwrap();
+    journal::name_host(&reused.image, "$Deleted");
+    let name = Name {
+        file,
+        parent: Reference::ROOT,
+        name: "its own.txt",
+        time: time(1),
+        size: 300,
+        is_folder: false,
+    };
+    let mut log = Log::new(journal::log_size(&reused.image), 2, 1, 4096);
+    log.create(name);
+    log.delete(Name { parent: folder, name: "0001000000000045deadbeef", ..name });
+    journal::install_log(&reused.image, &log);
+    let found = scan(&reused.image, &[]);
+    assert_eq!(found["its own.txt"]["provenance"], "$MFT, a name from $LogFile", "{:?}", paths(&found));
+    assert!(
+        !found.keys().any(|path| path.contains("Deleted") || path.contains("three")),
+        "{:?}",
+        paths(&found)
+    );
 }
 
 #[test]

@@ -75,11 +75,20 @@ pub fn install_usn(image: &Path, journal: &Usn) {
     file.write_all(&journal.bytes).expect("the journal");
     drop(file);
     volume.unmount();
+    name_host(image, NAME);
+}
+
+/// FILE record of [`HOST`], the third file that mkntfs makes in `$Extend`.
+pub const HOST_RECORD: u64 = 26;
+
+/// Gives the file in `$Extend` that has the stream of the journal another name of eight letters.
+pub fn name_host(image: &Path, name: &str) {
     let layout = Layout::read(image);
+    assert_eq!(name.len(), HOST.len());
     let units = |name: &str| name.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     let file = OpenOptions::new().read(true).write(true).open(image).expect("the image");
-    // `$Extend`, whose index names the file, and the file, which is the third one that mkntfs makes there.
-    for record in [11, 26] {
+    // `$Extend`, whose index names the file, and the file itself.
+    for record in [11, HOST_RECORD] {
         let mut found = 0;
         for place in &layout.records[&record].place {
             let mut bytes = vec![0; (place.end - place.start) as usize];
@@ -87,7 +96,7 @@ pub fn install_usn(image: &Path, journal: &Usn) {
             let names: Vec<usize> =
                 (0..bytes.len() - 16).filter(|at| bytes[*at..].starts_with(&units(HOST))).collect();
             for at in names {
-                file.write_all_at(&units(NAME), place.start + at as u64).expect("a name");
+                file.write_all_at(&units(name), place.start + at as u64).expect("a name");
                 found += 1;
             }
         }
