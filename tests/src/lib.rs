@@ -15,6 +15,7 @@ pub mod disk;
 pub mod encrypted;
 pub mod faulty;
 pub mod guard;
+pub mod journal;
 pub mod manifest;
 pub mod mft;
 pub mod names;

@@ -64,6 +64,11 @@ impl Volume {
         Self::mount(image, "streams_interface=windows,compression,special_files=wsl,big_writes,noatime")
     }
 
+    /// As [`write`](Self::write), with the files that NTFS keeps for itself.
+    pub fn with_system_files(image: &Path) -> Self {
+        Self::mount(image, "show_sys_files,streams_interface=windows,noatime")
+    }
+
     /// Mounts `image` for reading only.
     pub fn read(image: &Path, streams: Streams) -> Self {
         let interface = if streams == Streams::Windows { "windows" } else { "xattr" };

@@ -23,7 +23,7 @@ Usage: cargo xtask CHORE
   ci             format, lints, documentation, licences, then the tests: what a commit must pass
   images         makes the bundled image again, images/demo.img.gz
   bench [PARTS]  measures against the peers and writes docs/benchmarks.md; with PARTS only those, and writes nothing
-  samples        fetches the BitLocker volumes made by Windows that the tests read, and prints their folder
+  samples        fetches the volumes made by Windows that the tests read, and prints their folder
   sweep          unmounts and detaches what interrupted tests left behind
 ";
 

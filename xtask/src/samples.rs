@@ -1,6 +1,6 @@
-//! `cargo xtask samples`: volumes that Windows encrypted, for the tests.
+//! `cargo xtask samples`: volumes that Windows made, for the tests.
 //!
-//! Two public sets exist, the test images of cryptsetup (GPL) and of dissect.fve (AGPL). Their licences are
+//! Three public sets are used, the test images of cryptsetup (GPL), of dissect.fve and of dissect.ntfs (AGPL). Their licences are
 //! not ours, so they do not stand in the repository: each is taken out of the source package that its makers
 //! publish, with the tool of that package's registry, and known by its SHA-256.
 
@@ -31,6 +31,12 @@ const DISSECT: &str = "dissect.fve==4.6";
 /// Its source distribution.
 const DISSECT_SHA256: &str = "49141e62cd3cc735c324f3c76c8635b3fbd0613316b2f823ee78a481c7c543fe";
 
+/// The Python package whose tests hold an NTFS volume with journals that Windows wrote.
+const NTFS: &str = "dissect.ntfs==3.16";
+
+/// Its source distribution.
+const NTFS_SHA256: &str = "ce93136796aa9471f3aa28855b4b3c3e8132f9f97bc17a2f5494e0a660c190dd";
+
 /// What dissect.fve needs, in versions that it was tried with.
 const DISSECT_NEEDS: [&str; 3] = ["dissect.cstruct==4.7", "dissect.util==3.24", "pycryptodome==4.4.0"];
 
@@ -56,8 +62,8 @@ pub(crate) fn fetch() -> Result<(&'static str, PathBuf), String> {
     // Filled under another name, so that a folder called `samples` is always whole.
     let part = run::built("samples.part")?;
     emptied(&part)?;
-    let fetched = cryptsetup(&part).and_then(|()| dissect(&part));
-    fetched.map_err(|error| format!("the Windows-made BitLocker volumes could not be fetched: {error}"))?;
+    let fetched = cryptsetup(&part).and_then(|()| dissect(&part)).and_then(|()| ntfs(&part));
+    fetched.map_err(|error| format!("the Windows-made volumes could not be fetched: {error}"))?;
     fs::rename(&part, &target).map_err(|error| format!("{}: {error}", target.display()))?;
     Ok((VARIABLE, target))
 }
@@ -142,26 +148,40 @@ fn list_of_sources(text: &str) -> String {
     text.lines().filter(binary).filter_map(repository).collect()
 }
 
-/// `dissect/`: images and startup keys; `python/`: dissect.fve as a library.
-fn dissect(samples: &Path) -> Result<(), String> {
+fn pip() -> Command {
+    run::command("pip3", ["--disable-pip-version-check", "--quiet"])
+}
+
+/// Takes the files that `wanted` matches out of the source distribution of a Python package, into the folder `to`, unpacked.
+fn from_pypi(samples: &Path, (package, sum): (&str, &str), wanted: &str, to: &str) -> Result<(), String> {
     let work = samples.join("pip");
     emptied(&work)?;
-    let pip = || run::command("pip3", ["--disable-pip-version-check", "--quiet"]);
-    let name = DISSECT.split('=').next().unwrap_or(DISSECT);
-    run::run(pip().args(["download", "--no-deps", "--no-binary", name, "--dest"]).arg(&work).arg(DISSECT))?;
+    let name = package.split('=').next().unwrap_or(package);
+    run::run(pip().args(["download", "--no-deps", "--no-binary", name, "--dest"]).arg(&work).arg(package))?;
     let archive = only_file(&work, ".tar.gz")?;
-    check_sum(&archive, DISSECT_SHA256)?;
-    let dir = samples.join("dissect");
+    check_sum(&archive, sum)?;
+    let dir = samples.join(to);
     emptied(&dir)?;
-    let options = ["--extract", "--strip-components=4", "--no-same-owner", "--wildcards", "--file"];
-    run::run(tar_in(&dir).args(options).arg(&archive).arg("*/tests/_data/bde/*"))?;
+    let strip = format!("--strip-components={}", wanted.matches('/').count());
+    let options = ["--extract", &strip, "--no-same-owner", "--wildcards", "--file"];
+    run::run(tar_in(&dir).args(options).arg(&archive).arg(wanted))?;
     let entries = fs::read_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.extension().is_some_and(|extension| extension == "gz") {
             unpack(&path, &path.with_extension(""))?;
         }
     }
-    fs::remove_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+    fs::remove_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))
+}
+
+/// `ntfs/`: a volume with a change journal and a log.
+fn ntfs(samples: &Path) -> Result<(), String> {
+    from_pypi(samples, (NTFS, NTFS_SHA256), "*/tests/_data/ntfs-cloud.bin.gz", "ntfs")
+}
+
+/// `dissect/`: images and startup keys; `python/`: dissect.fve as a library.
+fn dissect(samples: &Path) -> Result<(), String> {
+    from_pypi(samples, (DISSECT, DISSECT_SHA256), "*/tests/_data/bde/*", "dissect")?;
     let python = samples.join("python");
     run::run(pip().args(["install", "--target"]).arg(python).arg(DISSECT).args(DISSECT_NEEDS))
 }

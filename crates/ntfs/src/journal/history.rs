@@ -167,6 +167,8 @@ pub(super) struct Setting<'a> {
     pub(super) ntfs: &'a Ntfs,
     pub(super) files: &'a [File],
     pub(super) deep: bool,
+    /// Record of the directory `$Deleted`, whose names stand for others.
+    pub(super) hidden: Option<u64>,
 }
 
 impl Setting<'_> {
@@ -277,7 +279,8 @@ impl History {
         let has = |bits: u32| record.reasons & bits != 0;
         let rank = (record.time.0, record.usn);
         let is_old_name = has(reason::RENAME_OLD_NAME);
-        if !is_old_name && past.usn.is_none_or(|last| last.rank <= rank) {
+        let is_hidden = setting.hidden == Some(record.parent.record);
+        if !is_old_name && !is_hidden && past.usn.is_none_or(|last| last.rank <= rank) {
             past.usn = self.keep(past.usn.as_ref(), parent, record.name, rank).or(past.usn);
             past.is_directory = is_directory;
             past.attributes = record.attributes;
@@ -303,15 +306,8 @@ impl History {
         }
     }
 
-    /// Takes in a name that the log tells of a file; names must come in the order of their sequence numbers. `hidden` is a
-    /// directory whose names stand for others.
-    pub(super) fn tell_name(
-        &mut self,
-        setting: &Setting<'_>,
-        file: Reference,
-        name: &LogName,
-        hidden: Option<u64>,
-    ) {
+    /// Takes in a name that the log tells of a file; names must come in the order of their sequence numbers.
+    pub(super) fn tell_name(&mut self, setting: &Setting<'_>, file: Reference, name: &LogName) {
         let table = &setting.ntfs.own;
         let (Some(key), Some(parent)) = (Key::new(table, file), Key::directory(table, name.parent)) else {
             return;
@@ -319,7 +315,7 @@ impl History {
         let is_directory = name.attributes & INDEX_PRESENT != 0;
         let Some(index) = self.past(setting, key, is_directory) else { return };
         let Some(mut past) = self.pasts.get(index).copied() else { return };
-        if hidden != Some(name.parent.record) && (past.log.is_none() || name.how == How::Changed) {
+        if setting.hidden != Some(name.parent.record) && (past.log.is_none() || name.how == How::Changed) {
             past.log = self.keep(past.log.as_ref(), parent, &name.units, (name.lsn, 0)).or(past.log);
         }
         past.is_directory |= is_directory;

@@ -32,12 +32,12 @@ const LOG_FILE: u32 = 2;
 /// When `watch` cancelled the work.
 pub(crate) fn add(ntfs: &Ntfs, scan: &mut Scan, deep: bool, watch: &dyn Watch) -> Result<(), Error> {
     let places = locate::locate(ntfs, deep);
-    let setting = Setting { ntfs, files: &scan.files, deep };
+    let setting = Setting { ntfs, files: &scan.files, deep, hidden: places.deleted };
     let mut history = History::default();
     for stream in places.journals.iter().filter_map(|journal| locate::stream(ntfs, journal)) {
         read_journal(&stream, &setting, &mut history, watch);
     }
-    read_log(&setting, places.deleted, &mut history, watch);
+    read_log(&setting, &mut history, watch);
     if deep {
         blocks::of_directories(&setting, scan, &mut history);
         remains::search(&setting, scan, &mut history, watch);
@@ -108,7 +108,7 @@ struct Use {
     is_end: bool,
 }
 
-fn read_log(setting: &Setting<'_>, hidden: Option<u64>, history: &mut History, watch: &dyn Watch) {
+fn read_log(setting: &Setting<'_>, history: &mut History, watch: &dyn Watch) {
     let own = &setting.ntfs.own;
     let Some(content) = setting.ntfs.own_content(LOG_FILE) else { return };
     let sizes = Sizes { cluster: own.ground.boot.bytes_per_cluster, record: own.mft.record_size() };
@@ -159,7 +159,7 @@ fn read_log(setting: &Setting<'_>, hidden: Option<u64>, history: &mut History, w
                 else {
                     continue;
                 };
-                history.tell_name(setting, Reference { sequence, ..file }, &name, hidden);
+                history.tell_name(setting, Reference { sequence, ..file }, &name);
             }
             What::Freed => history.tell_freed(setting, file, clock.between(lsn)),
         }
