@@ -26,6 +26,7 @@ pub mod recipe;
 pub mod recovery;
 pub mod reparse;
 pub mod tools;
+pub mod vss;
 pub mod walk;
 pub mod windows_made;
 pub mod wof;

@@ -128,6 +128,8 @@ impl Opened {
         let past = Past::open(&self.volume, number, entry.number)?;
         self.notes.extend_from_slice(past.notes());
         self.volume = past.kept();
+        // Where not even its begin can be told, the reason is worth more than that nothing is recognised.
+        self.volume.read_at(&mut [0; boot_sector::LEN], 0)?;
         self.past = Some(past);
         Ok(())
     }

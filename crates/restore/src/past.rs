@@ -128,21 +128,25 @@ fn common(ranges: &[Range<u64>], wanted: Range<u64>, mut each: impl FnMut(Range<
     }
 }
 
-/// Adds the claims of `found` on clusters in `free` to those of `scan`. A deleted file that both know is one owner.
+/// Adds the claims of `found` on clusters in `free` to those of `scan`, but for those of deleted files that both know.
 fn add_claims(scan: &mut Scan, found: &Scan, free: &[Range<u64>]) {
+    let is_known = |owner: &Owner| {
+        let file = found.files.get(owner.file as usize)?;
+        let at = scan.files.binary_search_by_key(&file.record, |file| file.record).ok()?;
+        (scan.files.get(at)?.generation == file.generation && !owner.live).then_some(())
+    };
+    let strange: Vec<bool> = found.owners.iter().map(|owner| is_known(owner).is_none()).collect();
     let mut owners: Vec<Option<u32>> = vec![None; found.owners.len()];
     for claim in &found.claims {
+        let index = claim.owner as usize;
+        let (Some(owner), Some(known), Some(true)) =
+            (found.owners.get(index), owners.get_mut(index), strange.get(index))
+        else {
+            continue;
+        };
         common(free, claim.first..claim.first.saturating_add(claim.count.into()), |clusters| {
-            let index = claim.owner as usize;
-            let Some(owner) = found.owners.get(index) else { return };
-            let Some(known) = owners.get_mut(index) else { return };
             let owner = *known.get_or_insert_with(|| {
-                let file = found.files.get(owner.file as usize).and_then(|file| {
-                    let at = scan.files.binary_search_by_key(&file.record, |file| file.record).ok()?;
-                    let same = scan.files.get(at)?.generation == file.generation;
-                    same.then(|| u32::try_from(at).ok()).flatten()
-                });
-                scan.owners.push(Owner { file: file.unwrap_or(u32::MAX), ..*owner });
+                scan.owners.push(Owner { file: u32::MAX, ..*owner });
                 u32::try_from(scan.owners.len()).unwrap_or(u32::MAX).saturating_sub(1)
             });
             // No part is longer than the claim that it is of.
@@ -286,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_of_today_count_where_nothing_was_kept_and_a_file_that_both_know_is_one() {
+    fn claims_of_today_count_where_nothing_was_kept_but_for_those_of_files_that_both_know() {
         let owner = |file, live| Owner { file, live, journal: 1, latest: FileTime(1) };
         let mut scan = Scan { files: vec![file(30, 1), file(40, 2)], ..Scan::default() };
         let found = Scan {
@@ -310,16 +314,7 @@ mod tests {
             })
             .collect();
         let none = u32::MAX;
-        assert_eq!(
-            claims,
-            [
-                (2, 2, 0, false),
-                (9, 1, 0, false),
-                (9, 2, none, false),
-                (120, 1, none, true),
-                (149, 1, none, true)
-            ]
-        );
-        assert_eq!(scan.owners.len(), 3);
+        assert_eq!(claims, [(9, 2, none, false), (120, 1, none, true), (149, 1, none, true)]);
+        assert_eq!(scan.owners.len(), 2);
     }
 }
