@@ -3,7 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use undelfs_ntfs::{
-    attribute::Form, boot_sector::BootSector, record::Record, reparse_point, runs::Runs, structures, upcase::UpCase,
+    attribute::Form, boot_sector::BootSector, record::Record, reparse_point, runs::Runs, structures,
+    upcase::UpCase,
 };
 
 fuzz_target!(|data: &[u8]| {

@@ -242,6 +242,11 @@ pub(crate) struct SelectionArgs {
     #[arg(long, value_name = "N", conflicts_with = "lost")]
     pub(crate) boot_sector: Option<u64>,
 
+    /// Instead of the volume itself, its shadow copy with this number in `undelfs volumes`: the files that were deleted
+    /// when it was made, with --view regular those that existed then.
+    #[arg(long, value_name = "N")]
+    pub(crate) snapshot: Option<u32>,
+
     #[command(flatten)]
     pub(crate) lost: LostArgs,
 }
@@ -253,6 +258,7 @@ impl SelectionArgs {
             volume: self.volume,
             start_sector: self.start_sector,
             boot_sector: self.boot_sector,
+            snapshot: self.snapshot,
             lost: Vec::new(),
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use indicatif::BinaryBytes;
 use serde_json::json;
 use undelfs_restore::names::printable;
-use undelfs_restore::{Lost, LostVolume, Survey, bitlocker::BitLocker, survey};
+use undelfs_restore::{Lost, LostVolume, Survey, bitlocker::BitLocker, survey, time, vss::ShadowCopy};
 use undelfs_source::{ReadAt, Source};
 use undelfs_volume::{FileSystemKind, Table, Volume};
 
@@ -64,9 +64,12 @@ fn write_table(survey: &Survey, out: &mut dyn Write) -> io::Result<()> {
     let rows: Vec<[String; HEADER.len()]> =
         described(survey).map(|described| row(&described, disk.sector_size)).collect();
     write_columns(&rows, out)?;
-    for Described { volume, encryption, .. } in described(survey) {
+    for Described { volume, encryption, snapshots, .. } in described(survey) {
         if let Some(encryption) = encryption {
             write_encryption(volume.number, encryption, out)?;
+        }
+        if !snapshots.is_empty() {
+            write_snapshots(volume.number, snapshots, out)?;
         }
     }
     Ok(())
@@ -79,17 +82,22 @@ struct Described<'a> {
     content: FileSystemKind,
     /// What protects it.
     encryption: Option<&'a BitLocker>,
+    /// Its shadow copies.
+    snapshots: &'a [ShadowCopy],
     /// How it was found, where nothing lists it.
     lost: Option<&'a LostVolume>,
 }
 
 fn described(survey: &Survey) -> impl Iterator<Item = Described<'_>> {
-    let found = survey.content.iter().zip(&survey.encryption).zip(&survey.lost);
-    survey.disk.volumes.iter().zip(found).map(|(volume, ((content, encryption), lost))| Described {
-        volume,
-        content: *content,
-        encryption: encryption.as_ref(),
-        lost: lost.as_ref(),
+    let found = survey.content.iter().zip(&survey.encryption).zip(&survey.snapshots).zip(&survey.lost);
+    survey.disk.volumes.iter().zip(found).map(|(volume, (((content, encryption), snapshots), lost))| {
+        Described {
+            volume,
+            content: *content,
+            encryption: encryption.as_ref(),
+            snapshots,
+            lost: lost.as_ref(),
+        }
     })
 }
 
@@ -106,6 +114,25 @@ fn write_encryption(number: u32, encryption: &BitLocker, out: &mut dyn Write) ->
     }
     for protector in &facts.protectors {
         writeln!(out, "  Protector    {protector}")?;
+    }
+    Ok(())
+}
+
+fn write_snapshots(number: u32, snapshots: &[ShadowCopy], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "\nVolume {number}: shadow copies, for --snapshot")?;
+    for copy in snapshots {
+        let identifier = copy.information.as_ref().map(|known| known.copy.to_string());
+        let machine = copy.information.as_ref().map(|known| known.originating_machine.as_str());
+        let machine = machine.filter(|machine| !machine.is_empty());
+        writeln!(
+            out,
+            "  {:>6}  {}  {}  {}{}",
+            copy.number,
+            copy.created.map_or_else(|| "time unknown".to_owned(), time),
+            identifier.unwrap_or_else(|| "identifier unknown".to_owned()),
+            BinaryBytes(copy.volume_size),
+            machine.map(|machine| format!("  of {}", printable(machine))).unwrap_or_default()
+        )?;
     }
     Ok(())
 }
@@ -181,7 +208,7 @@ fn write_columns(rows: &[[String; HEADER.len()]], out: &mut dyn Write) -> io::Re
 }
 
 fn write_jsonl(survey: &Survey, out: &mut dyn Write) -> io::Result<()> {
-    for Described { volume, content, encryption, lost } in described(survey) {
+    for Described { volume, content, encryption, snapshots, lost } in described(survey) {
         let encryption = encryption.map(|encryption| match encryption.facts() {
             None => json!({ "kind": "BitLocker" }),
             Some(facts) => {
@@ -209,6 +236,7 @@ fn write_jsonl(survey: &Survey, out: &mut dyn Write) -> io::Result<()> {
             "type": volume.role,
             "name": volume.name,
             "encryption": encryption,
+            "snapshots": snapshots.iter().map(snapshot_json).collect::<Vec<_>>(),
             "lost": lost.map(|lost| json!({
                 "certainty": lost.certainty().to_string(),
                 "found_by": lost.evidence.describe(volume.file_system),
@@ -220,6 +248,21 @@ fn write_jsonl(survey: &Survey, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{line}")?;
     }
     Ok(())
+}
+
+fn snapshot_json(copy: &ShadowCopy) -> serde_json::Value {
+    let information = copy.information.as_ref();
+    json!({
+        "snapshot": copy.number,
+        "created": copy.created.map(time),
+        "identifier": information.map(|known| known.copy.to_string()),
+        "set": information.map(|known| known.set.to_string()),
+        "store": copy.store.map(|store| store.to_string()),
+        "volume_size": copy.volume_size,
+        "attributes": information.map(|known| known.attributes.bits()),
+        "originating_machine": information.map(|known| known.originating_machine.as_str()),
+        "service_machine": information.map(|known| known.service_machine.as_str()),
+    })
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod recovery;
 pub mod reparse;
 pub mod tools;
 pub mod typed;
+pub mod vss;
 pub mod walk;
 pub mod windows_made;
 pub mod wof;

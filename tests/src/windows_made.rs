@@ -13,6 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::tools;
+
 /// Environment variable that names the folder of the samples.
 pub const VARIABLE: &str = "UNDELFS_SAMPLES";
 
@@ -127,6 +129,23 @@ pub fn folder() -> PathBuf {
 pub fn sample(name: &str) -> Sample {
     let mut all = cryptsetup().into_iter().chain(dissect());
     all.find(|sample| sample.name == name).unwrap_or_else(|| panic!("no set has a volume {name}"))
+}
+
+/// A volume of Windows 7 with two shadow copies, of dfvfs; unpacked into `dir`.
+///
+/// # Panics
+/// When it is missing: a test without its volume proves nothing.
+pub fn shadow_copies(dir: &Path) -> PathBuf {
+    let packed = folder().join("dfvfs").join("vsstest.qcow2");
+    assert!(
+        packed.is_file(),
+        "{} is missing: remove the folder of the samples, run `cargo xtask samples` and put the folder that it \
+         prints into {VARIABLE}",
+        packed.display()
+    );
+    let image = dir.join("vsstest.img");
+    tools::succeed(tools::tool("qemu-img").args(["convert", "-O", "raw"]).arg(packed).arg(&image));
+    image
 }
 
 /// The set of cryptsetup: complete volumes, with the SHA-256 that cryptsetup reads of most of them.

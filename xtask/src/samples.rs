@@ -40,6 +40,12 @@ const NTFS_SHA256: &str = "ce93136796aa9471f3aa28855b4b3c3e8132f9f97bc17a2f5494e
 /// What dissect.fve needs, in versions that it was tried with.
 const DISSECT_NEEDS: [&str; 3] = ["dissect.cstruct==4.7", "dissect.util==3.24", "pycryptodome==4.4.0"];
 
+/// The Python package whose tests hold a volume with shadow copies. Later releases have it no more.
+const DFVFS: &str = "dfvfs==20160510";
+
+/// Its source distribution.
+const DFVFS_SHA256: &str = "56236fe024d62315f069141add3f0af8e51bf2c2284543d6c0f7873a85609b9b";
+
 /// Unit in which a sample is unpacked: one that is all zeros stays a hole.
 const BLOCK: usize = 64 << 10;
 
@@ -62,7 +68,10 @@ pub(crate) fn fetch() -> Result<(&'static str, PathBuf), String> {
     // Filled under another name, so that a folder called `samples` is always whole.
     let part = run::built("samples.part")?;
     emptied(&part)?;
-    let fetched = cryptsetup(&part).and_then(|()| dissect(&part)).and_then(|()| ntfs(&part));
+    let fetched = cryptsetup(&part)
+        .and_then(|()| dissect(&part))
+        .and_then(|()| ntfs(&part))
+        .and_then(|()| dfvfs(&part));
     fetched.map_err(|error| format!("the Windows-made volumes could not be fetched: {error}"))?;
     fs::rename(&part, &target).map_err(|error| format!("{}: {error}", target.display()))?;
     Ok((VARIABLE, target))
@@ -184,6 +193,21 @@ fn dissect(samples: &Path) -> Result<(), String> {
     from_pypi(samples, (DISSECT, DISSECT_SHA256), "*/tests/_data/bde/*", "dissect")?;
     let python = samples.join("python");
     run::run(pip().args(["install", "--target"]).arg(python).arg(DISSECT).args(DISSECT_NEEDS))
+}
+
+/// `dfvfs/`: a volume of Windows 7 with two shadow copies, as a QCOW2 image.
+fn dfvfs(samples: &Path) -> Result<(), String> {
+    let work = samples.join("pip");
+    emptied(&work)?;
+    let mut pip = run::command("pip3", ["--disable-pip-version-check", "--quiet", "download", "--no-deps"]);
+    run::run(pip.args(["--no-binary", "dfvfs", "--dest"]).arg(&work).arg(DFVFS))?;
+    let archive = only_file(&work, ".tar.gz")?;
+    check_sum(&archive, DFVFS_SHA256)?;
+    let dir = samples.join("dfvfs");
+    emptied(&dir)?;
+    let options = ["--extract", "--strip-components=2", "--no-same-owner", "--wildcards", "--file"];
+    run::run(tar_in(&dir).args(options).arg(&archive).arg("*/test_data/vsstest.qcow2"))?;
+    fs::remove_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))
 }
 
 /// Unpacks `packed` with holes where it holds zeros, some unpack to a thousand times their size, and removes it.

@@ -6,7 +6,7 @@
 use undelfs_source::bytes::{array, u16_at, u32_at, u64_at};
 use undelfs_volume::filesystem::FileTime;
 
-use crate::{guid::Guid, secret::Secret};
+use crate::{Guid, secret::Secret};
 
 /// Size in bytes of the header of a datum.
 const HEADER: usize = 8;

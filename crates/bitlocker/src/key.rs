@@ -4,10 +4,9 @@ use undelfs_volume::Error;
 use zeroize::Zeroizing;
 
 use crate::{
-    RecoveryPassword,
+    Guid, RecoveryPassword,
     cipher::Method,
     datum::{Dataset, Datum, Value, role},
-    guid::Guid,
     information::Information,
     secret::Secret,
 };

@@ -1,8 +1,8 @@
 use std::fmt;
 
 use crate::{
+    Guid,
     datum::{Dataset, Datum, Value, role},
-    guid::Guid,
 };
 
 /// What opens a key protector.

@@ -24,7 +24,8 @@ use crate::{
     content::{Opening, StreamState},
     names,
     neighbours::Neighbours,
-    opened::Opened,
+    opened::{Manner, Opened},
+    past::Past,
     selecting::{is_same, listed_twice, select},
     unencrypted,
 };
@@ -93,15 +94,15 @@ impl Context {
         let neighbours = Arc::new(Neighbours::new(source.clone(), &listed, found));
         let cache = Arc::new(ClusterCache::new(options.cache_bytes));
         let alone = entries.len() == 1;
+        let Selection { boot_sector, snapshot, .. } = *selection;
+        let manner = Manner { boot_sector, alone, deep: options.deep, snapshot };
         let mut before: Vec<Volume> = Vec::new();
         entries
             .into_iter()
             .map(|entry| {
                 let opened = match before.iter().any(|other| is_same(other, &entry)) {
                     true => Err(listed_twice(&entry)),
-                    false => {
-                        Opened::new(&entry, &source, selection.boot_sector, alone, options.deep, keys, watch)
-                    }
+                    false => Opened::new(&entry, &source, manner, keys, watch),
                 };
                 before.push(entry.clone());
                 let opened = match opened {
@@ -154,6 +155,11 @@ impl Context {
     /// True where the volume is encrypted and no key was given that fits.
     pub fn is_locked(&self) -> bool {
         self.opened.encryption.is_some() && self.opened.unlocked.is_none()
+    }
+
+    /// Number of the shadow copy that is shown instead of the volume, where one is.
+    pub fn snapshot(&self) -> Option<u32> {
+        self.opened.past.as_ref().map(Past::number)
     }
 
     /// What is on the volume; inside of the encryption, as far as that is open.
@@ -210,8 +216,12 @@ impl Context {
 
     /// The volume's bytes, decrypted where it is unlocked, as far as the source has them.
     pub(crate) fn bytes(&self) -> Extent {
-        let volume = &self.opened.volume;
-        Extent::new(volume.clone(), 0, volume.present())
+        let volume = match &self.opened.past {
+            Some(past) => past.presented(),
+            None => self.opened.volume.clone(),
+        };
+        let present = volume.present();
+        Extent::new(volume, 0, present)
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -239,9 +249,13 @@ impl Context {
         let view = self.options.view;
         let want =
             Want { removed: view != View::Regular, regular: view != View::Deleted, deep: self.options.deep };
-        let scan = file_system.scan(want, watch)?;
+        let mut scan = file_system.scan(want, watch)?;
         let facts = file_system.facts();
-        let bitmap = file_system.bitmap().filter(|_| want.removed);
+        let mut bitmap = file_system.bitmap().filter(|_| want.removed);
+        if let (Some(past), Some(then)) = (&self.opened.past, bitmap.take_if(|_| self.opened.past.is_some()))
+        {
+            bitmap = Some(past.judge(&mut scan, facts, then, self.opened.today(), watch)?);
+        }
         let present = self.opened.volume.present().div_ceil(u64::from(facts.bytes_per_cluster.max(1)));
         let allocation = bitmap.map(|bitmap| Allocation::new(bitmap, facts.clusters.min(present)));
         let read = started.elapsed();
@@ -312,10 +326,11 @@ impl Context {
         let file_system = self.need_file_system()?;
         let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
         let cluster = file_system.facts().bytes_per_cluster;
+        let volume = self.volume_of(file.flags);
         let streams: Streams = file_system
             .streams(file)?
             .into_iter()
-            .map(|stream| Arc::new(StreamState::new(catalogue, index, stream, &self.opened.volume, cluster)))
+            .map(|stream| Arc::new(StreamState::new(catalogue, index, stream, &volume, cluster)))
             .collect();
         if streams.iter().map(|state| state.runs().len()).sum::<usize>() <= RUNS_AT_HAND {
             self.lock_at_hand().put(index, streams.clone());
@@ -331,16 +346,27 @@ impl Context {
     pub(crate) fn open(&self, index: u32, stream: usize) -> Result<Arc<dyn Content>, Error> {
         let streams = self.streams(index)?;
         let state = streams.get(stream).ok_or_else(|| Error::not_found(b"stream"))?;
-        let record = self.need_catalogue()?.file(index).map_or(0, |file| file.record);
-        let remnants = self.remnants(index, state);
+        let file = self.need_catalogue()?.file(index);
+        let record = file.map_or(0, |file| file.record);
+        let flags = file.map_or(FileFlags::empty(), |file| file.flags);
+        let volume = self.remnants(index, state).unwrap_or_else(|| self.volume_of(flags));
         let opening = Opening {
-            volume: remnants.as_ref().unwrap_or(&self.opened.volume),
+            volume: &volume,
             cluster: self.need_file_system()?.facts().bytes_per_cluster,
             overwritten: self.options.overwritten,
             cache: &self.cache,
             block: BlockId { volume: self.number(), record, stream: stream as u32, unit: 0 },
         };
         opening.open(state)
+    }
+
+    /// The volume as the content of a file with these flags is read.
+    fn volume_of(&self, flags: FileFlags) -> Arc<dyn ReadAt> {
+        match &self.opened.past {
+            Some(past) if flags.contains(FileFlags::REMOVED) => past.leftovers(),
+            Some(past) => past.presented(),
+            None => self.opened.volume.clone(),
+        }
     }
 
     /// The volume as a deleted file on an encrypted one is read: what was never encrypted is given as it stands. `None`
@@ -352,7 +378,8 @@ impl Context {
 
     /// The same, with what the stream's own clusters show.
     fn judged(&self, index: u32, state: &StreamState) -> Option<(Remnants, Origin)> {
-        let unlocked = self.opened.unlocked.as_ref()?;
+        // A shadow copy keeps what was in use, and all of that was encrypted.
+        let unlocked = self.opened.unlocked.as_ref().filter(|_| self.opened.past.is_none())?;
         let catalogue = self.catalogue.get()?;
         let file = catalogue.file(index)?;
         let in_question = file.flags.contains(FileFlags::REMOVED) || unlocked.is_judged();

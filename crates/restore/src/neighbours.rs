@@ -18,7 +18,7 @@ use crate::{
     Error, Inside,
     allocation::Allocation,
     lost::images,
-    opened::Opened,
+    opened::{Manner, Opened},
     selecting::{extent_of, is_same},
     taken::Taken,
 };
@@ -206,7 +206,7 @@ fn opened(
     if volume.file_system != FileSystemKind::Ntfs {
         return Ok(None);
     }
-    let opened = match Opened::new(volume, source, None, false, false, &[], watch) {
+    let opened = match Opened::new(volume, source, Manner::default(), &[], watch) {
         Ok(opened) => opened,
         Err(error) if watch.cancelled() => return Err(error),
         Err(_) => return Ok(None),

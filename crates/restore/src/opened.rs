@@ -12,8 +12,22 @@ use undelfs_volume::{
 
 use crate::{
     Error,
+    past::Past,
     selecting::{AMONG_OTHERS, need_no_metadata, search_limit},
 };
+
+/// How a volume is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Manner {
+    /// Its boot sector, where somebody has named it.
+    pub(crate) boot_sector: Option<u64>,
+    /// The keys are meant for no other volume.
+    pub(crate) alone: bool,
+    /// What has no sound file table is searched for records.
+    pub(crate) deep: bool,
+    /// The shadow copy with this number is shown instead of the volume.
+    pub(crate) snapshot: Option<u32>,
+}
 
 /// A volume as far as it could be opened.
 pub(crate) struct Opened {
@@ -24,25 +38,26 @@ pub(crate) struct Opened {
     pub(crate) file_system: Option<Box<dyn FileSystem>>,
     pub(crate) encryption: Option<BitLocker>,
     pub(crate) unlocked: Option<Arc<Unlocked>>,
+    /// The shadow copy that is shown instead of the volume itself.
+    pub(crate) past: Option<Past>,
     /// Why nothing but the volume's bytes can be shown, where that is so.
     pub(crate) closed: Option<(ErrorKind, String)>,
     pub(crate) notes: Vec<String>,
     deep: bool,
+    snapshot: Option<u32>,
 }
 
 impl Opened {
-    /// Opens the volume at `entry`. That it is locked or holds nothing known is no error. `alone`: the keys are meant
-    /// for no other volume. `deep`: what has no sound file table is searched for records.
+    /// Opens the volume at `entry`. That it is locked or holds nothing known is no error.
     pub(crate) fn new(
         entry: &Volume,
         source: &Arc<dyn ReadAt>,
-        boot_sector: Option<u64>,
-        alone: bool,
-        deep: bool,
+        manner: Manner,
         keys: &[Key],
         watch: &dyn Watch,
     ) -> Result<Self, Error> {
-        let mut opened = Self { deep, ..Self::bare(entry, source) };
+        let Manner { boot_sector, alone, deep, snapshot } = manner;
+        let mut opened = Self { deep, snapshot, ..Self::bare(entry, source) };
         let limit = if alone { search_limit(keys) } else { AMONG_OTHERS };
         let encrypted = match entry.file_system {
             FileSystemKind::BitLocker => true,
@@ -72,15 +87,17 @@ impl Opened {
             source.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
         });
         let boot = boot.or_else(|| entry.boot_bytes.as_deref().map(<[u8]>::to_vec));
-        match file_system(entry.file_system, &opened.volume, boot.as_deref(), deep.then_some(watch)) {
+        opened.go_back(entry)?;
+        let kind = if opened.past.is_some() { recognise(&opened.volume) } else { entry.file_system };
+        match file_system(kind, &opened.volume, boot.as_deref(), deep.then_some(watch)) {
             Some(file_system) => {
                 opened.file_system = Some(file_system?);
                 opened.kind = FileSystemKind::Ntfs;
             }
-            None if entry.file_system == FileSystemKind::Unknown => {
+            None if kind == FileSystemKind::Unknown => {
                 opened.closed = Some((ErrorKind::Unsupported, unknown(entry)));
             }
-            None => return Err(not_supported(entry, entry.file_system, "")),
+            None => return Err(not_supported(entry, kind, "")),
         }
         Ok(opened)
     }
@@ -97,10 +114,31 @@ impl Opened {
             file_system: None,
             encryption: None,
             unlocked: None,
+            past: None,
             closed: None,
             notes: Vec::new(),
             deep: false,
+            snapshot: None,
         }
+    }
+
+    /// Takes the shadow copy that is asked for instead of the volume.
+    fn go_back(&mut self, entry: &Volume) -> Result<(), Error> {
+        let Some(number) = self.snapshot else { return Ok(()) };
+        let past = Past::open(&self.volume, number, entry.number)?;
+        self.notes.extend_from_slice(past.notes());
+        self.volume = past.kept();
+        // Where not even its begin can be told, the reason is worth more than that nothing is recognised.
+        self.volume.read_at(&mut [0; boot_sector::LEN], 0)?;
+        self.past = Some(past);
+        Ok(())
+    }
+
+    /// The file system of the volume as it is now, where a shadow copy is shown.
+    pub(crate) fn today(&self) -> Result<Box<dyn FileSystem>, Error> {
+        let now = self.past.as_ref().map_or(&self.volume, |past| &past.now);
+        let unknown = || Error::refused(ErrorKind::Unsupported, "the volume has no known file system");
+        file_system(recognise(now), now, None, None).ok_or_else(unknown)?
     }
 
     /// Unlocks the encryption, and opens what is in it. What is inside and cannot be shown is no error: the decrypted
@@ -130,8 +168,12 @@ impl Opened {
             false => unlocked.clone(),
         };
         self.unlocked = Some(unlocked);
-        self.kind = recognise(&self.volume);
         self.closed = None;
+        if let Err(error) = self.go_back(entry) {
+            self.closed = Some((error.kind(), error.to_string()));
+            return Ok(());
+        }
+        self.kind = recognise(&self.volume);
         match file_system(self.kind, &self.volume, None, self.deep.then_some(watch)) {
             Some(Ok(file_system)) => {
                 self.file_system = Some(file_system);

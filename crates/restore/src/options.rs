@@ -65,6 +65,8 @@ pub struct Selection {
     pub start_sector: Option<u64>,
     /// A lost volume whose first or last sector is this one.
     pub boot_sector: Option<u64>,
+    /// Instead of the volume itself, its shadow copy with this number, as `undelfs volumes` counts.
+    pub snapshot: Option<u32>,
     /// All volumes that a search has found, with their numbers: they are there beside those that the source lists.
     /// Those that lie in files of other volumes are opened only by their number.
     pub lost: Vec<LostVolume>,

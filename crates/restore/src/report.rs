@@ -182,7 +182,7 @@ pub(crate) fn kind(file: &File) -> &'static str {
 }
 
 /// A time in RFC 3339; one that no calendar has as its number.
-pub(crate) fn time(at: FileTime) -> String {
+pub fn time(at: FileTime) -> String {
     let (seconds, nanos) = at.unix();
     match jiff::Timestamp::new(seconds, nanos.cast_signed()) {
         Ok(time) => time.to_string(),

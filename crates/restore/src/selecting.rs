@@ -44,7 +44,7 @@ pub(crate) fn select(
     keys: &[Key],
     watch: &dyn Watch,
 ) -> Result<(Vec<Volume>, Vec<String>), Error> {
-    let Selection { volume, start_sector, boot_sector, ref lost } = *selection;
+    let Selection { volume, start_sector, boot_sector, snapshot, ref lost } = *selection;
     if start_sector.is_some() || boot_sector.is_some() {
         // Sectors are counted as the partition table counts them, where there is one.
         let sector_size = Disk::read(source.clone()).map_or(source.sector_size(), |disk| disk.sector_size);
@@ -91,10 +91,17 @@ pub(crate) fn select(
         );
         return Err(Error::refused(ErrorKind::Unsupported, reason));
     }
+    let known: Vec<String> = volumes.iter().map(|volume| volume.number.to_string()).collect();
     let Some(number) = volume else {
+        if let (Some(snapshot), 2..) = (snapshot, volumes.len()) {
+            let reason = format!(
+                "{path} has the volumes {}; --volume says of which of them shadow copy {snapshot} is meant",
+                known.join(", ")
+            );
+            return Err(Error::refused(ErrorKind::InvalidInput, reason));
+        }
         return Ok((volumes, notes));
     };
-    let known: Vec<String> = volumes.iter().map(|volume| volume.number.to_string()).collect();
     let chosen: Vec<Volume> = volumes.into_iter().filter(|volume| volume.number == number).collect();
     if chosen.is_empty() {
         let reason = format!("{path} has no volume {number}; it has {}", known.join(", "));

@@ -4,7 +4,13 @@ use undelfs_bitlocker::{BitLocker, Key};
 use undelfs_source::{ErrorKind, ReadAt};
 use undelfs_volume::{Disk, FileSystemKind, filesystem::Watch, search::Evidence};
 
-use crate::{Error, Lost, LostVolume, opened::Opened, selecting};
+use undelfs_vss::{ShadowCopy, Vss};
+
+use crate::{
+    Error, Lost, LostVolume,
+    opened::{Manner, Opened},
+    selecting,
+};
 
 /// What is on a source, with what protects its volumes.
 #[derive(Debug)]
@@ -15,6 +21,8 @@ pub struct Survey {
     pub encryption: Vec<Option<BitLocker>>,
     /// Of each volume what is on it; inside of the encryption, where a key fits.
     pub content: Vec<FileSystemKind>,
+    /// Of each volume its shadow copies, the oldest first; without those inside of an encryption that no key opens.
+    pub snapshots: Vec<Vec<ShadowCopy>>,
     /// Of each volume how it was found, where nothing lists it.
     pub lost: Vec<Option<LostVolume>>,
 }
@@ -42,7 +50,8 @@ pub fn survey(
     disk.volumes.extend(lost.volumes.iter().map(|lost| lost.volume.clone()));
     disk.notes.extend(lost.notes);
     found.extend(lost.volumes.into_iter().map(Some));
-    let mut survey = Survey { encryption: Vec::new(), content: Vec::new(), lost: found, disk };
+    let mut survey =
+        Survey { encryption: Vec::new(), content: Vec::new(), snapshots: Vec::new(), lost: found, disk };
     let alone = survey.disk.volumes.len() == 1;
     for index in 0..survey.disk.volumes.len() {
         let Some(entry) = survey.disk.volumes.get_mut(index) else { break };
@@ -52,7 +61,7 @@ pub fn survey(
         let looked = match entry.file_system {
             _ if !known => None,
             FileSystemKind::BitLocker | FileSystemKind::Unknown => {
-                Some(Opened::new(entry, source, None, alone, false, keys, watch))
+                Some(Opened::new(entry, source, Manner { alone, ..Manner::default() }, keys, watch))
             }
             _ => None,
         };
@@ -71,6 +80,14 @@ pub fn survey(
         {
             survey.disk.notes.push(reason.clone());
         }
+        let is_ntfs = content == FileSystemKind::Ntfs && known;
+        let volume = match &opened {
+            Some(opened) => opened.volume.clone(),
+            None => Arc::new(entry.extent(source.clone())),
+        };
+        let (copies, notes) = if is_ntfs { snapshots(volume, entry.number) } else { Default::default() };
+        survey.snapshots.push(copies);
+        survey.disk.notes.extend(notes);
         let encryption = opened.and_then(|mut opened| {
             survey
                 .disk
@@ -85,4 +102,14 @@ pub fn survey(
         survey.content.push(content);
     }
     Ok(survey)
+}
+
+/// The shadow copies of a volume, and what of them is damaged.
+fn snapshots(volume: Arc<dyn ReadAt>, number: u32) -> (Vec<ShadowCopy>, Vec<String>) {
+    let note = |note: &dyn std::fmt::Display| format!("volume {number}: {note}");
+    match Vss::open(volume) {
+        Ok(Some(vss)) => (vss.copies().to_vec(), vss.notes().iter().map(|known| note(known)).collect()),
+        Ok(None) => Default::default(),
+        Err(error) => (Vec::new(), vec![note(&error)]),
+    }
 }

@@ -6,6 +6,7 @@ mod error;
 mod extent;
 pub mod filesystem;
 mod gpt;
+mod guid;
 mod lost;
 mod mbr;
 mod notes;
@@ -16,6 +17,7 @@ pub use boot_sector::BootSector;
 pub use disk::{Disk, Table, Volume};
 pub use error::Error;
 pub use extent::Extent;
+pub use guid::Guid;
 pub use lost::lost_volume;
 
 /// What a volume holds, as its first bytes say.

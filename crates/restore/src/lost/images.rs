@@ -9,7 +9,10 @@ use undelfs_volume::{
     search::{Certainty, Found},
 };
 
-use crate::{Error, opened::Opened};
+use crate::{
+    Error,
+    opened::{Manner, Opened},
+};
 
 /// How many files that are as large as an image are asked for their clusters.
 const MAX_FILES: usize = 4096;
@@ -131,7 +134,7 @@ impl Files {
         if outer.volume.file_system == FileSystemKind::BitLocker {
             return Ok(None);
         }
-        let Ok(opened) = Opened::new(outer.volume, source, None, false, false, &[], watch) else {
+        let Ok(opened) = Opened::new(outer.volume, source, Manner::default(), &[], watch) else {
             return Ok(None);
         };
         let Some(file_system) = opened.file_system else {

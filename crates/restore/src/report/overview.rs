@@ -47,6 +47,9 @@ pub(crate) fn overview(context: &Context) -> String {
         "Volume:   {}, {} sectors of {} bytes from sector {} on, {}",
         volume.number, volume.sectors, volume.sector_size, volume.start_sector, volume.role
     );
+    if let Some(number) = context.snapshot() {
+        let _ = writeln!(text, "Snapshot: shadow copy {number}");
+    }
     if let Some(facts) = context.encryption().and_then(BitLocker::facts) {
         let method = facts.method.map_or_else(String::new, |method| format!("{method}, "));
         let _ = writeln!(text, "BitLocker: {method}{}, identifier {}", facts.conversion, facts.identifier);

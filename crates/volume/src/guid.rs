@@ -2,12 +2,13 @@ use std::fmt;
 
 use undelfs_source::bytes::array;
 
-/// A GUID in its byte order on disk; printed as `manage-bde` prints it.
+/// A GUID in its byte order on disk; printed as Windows prints it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Guid(pub [u8; 16]);
 
 impl Guid {
-    pub(crate) fn at(bytes: &[u8], at: usize) -> Option<Self> {
+    /// The GUID at byte `at` of `bytes`; `None` where they end before.
+    pub fn at(bytes: &[u8], at: usize) -> Option<Self> {
         array(bytes, at).map(Self)
     }
 }
