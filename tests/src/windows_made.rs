@@ -108,16 +108,16 @@ impl Kind {
     }
 }
 
-/// The folder of the samples.
+/// The folder of a set of samples.
 ///
 /// # Panics
 /// When there is none: a test without its volumes proves nothing.
-pub fn folder() -> PathBuf {
-    let dir = std::env::var_os(VARIABLE).map(PathBuf::from);
-    dir.filter(|dir| dir.join("cryptsetup").is_dir() && dir.join("dissect").is_dir()).unwrap_or_else(|| {
+pub fn set(name: &str) -> PathBuf {
+    let dir = std::env::var_os(VARIABLE).map(|samples| PathBuf::from(samples).join(name));
+    dir.filter(|dir| dir.is_dir()).unwrap_or_else(|| {
         panic!(
-            "the BitLocker volumes made by Windows are missing: run `cargo xtask samples` and put the folder \
-             that it prints into {VARIABLE}, or run `cargo xtask test`, which does"
+            "the test images {name} are missing: run `cargo xtask samples` and put the folder that it prints into \
+             {VARIABLE}, or run `cargo xtask test`, which does"
         )
     })
 }
@@ -136,13 +136,7 @@ pub fn sample(name: &str) -> Sample {
 /// # Panics
 /// When it is missing: a test without its volume proves nothing.
 pub fn shadow_copies(dir: &Path) -> PathBuf {
-    let packed = folder().join("dfvfs").join("vsstest.qcow2");
-    assert!(
-        packed.is_file(),
-        "{} is missing: remove the folder of the samples, run `cargo xtask samples` and put the folder that it \
-         prints into {VARIABLE}",
-        packed.display()
-    );
+    let packed = set("dfvfs").join("vsstest.qcow2");
     let image = dir.join("vsstest.img");
     tools::succeed(tools::tool("qemu-img").args(["convert", "-O", "raw"]).arg(packed).arg(&image));
     image
@@ -150,7 +144,7 @@ pub fn shadow_copies(dir: &Path) -> PathBuf {
 
 /// The set of cryptsetup: complete volumes, with the SHA-256 that cryptsetup reads of most of them.
 pub fn cryptsetup() -> Vec<Sample> {
-    let dir = folder().join("cryptsetup");
+    let dir = set("cryptsetup");
     let text = fs::read_to_string(dir.join("images.conf")).expect("the list of cryptsetup's images");
     let mut sections: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
     let mut name = "";
@@ -196,7 +190,7 @@ fn cryptsetup_sample(dir: &Path, name: &str, values: &BTreeMap<&str, &str>) -> S
 
 /// The set of dissect.fve: volumes cut short after the last metadata block.
 pub fn dissect() -> Vec<Sample> {
-    let dir = folder().join("dissect");
+    let dir = set("dissect");
     let password = || Key::Password(PASSWORD.to_owned());
     let recovery = |digits: &str| Key::RecoveryPassword(digits.to_owned());
     let startup_key = |name: &str| Key::StartupKey(dir.join(name));

