@@ -50,7 +50,7 @@ pub struct RestorableFile<'a> {
     pub confidence: Confidence,
     /// Why.
     pub reason: String,
-    /// When it was deleted, as far as anything tells.
+    /// When it was deleted, as far as anything tells, where that is written.
     pub deleted: Option<DeletedBetween>,
 }
 
@@ -290,7 +290,7 @@ impl Catalogue {
             clusters_in_use: self.clusters_in_use(index),
             confidence,
             reason: reason.to_string(),
-            deleted: self.deleted_between(index),
+            deleted: None,
         })
     }
 
