@@ -21,8 +21,7 @@ use undelfs_tests::{
     ntfs3g::{self, Format, Volume},
     program::{Tree, undelfs},
     recovery::layout::Layout,
-    tools, walk,
-    windows_made::VARIABLE,
+    tools, walk, windows_made,
 };
 
 /// The restorable files by path, as `undelfs scan` lists them.
@@ -516,22 +515,14 @@ fn every_deletion_that_the_sleuth_kit_reads_in_a_change_journal_is_listed() {
     check_deletions(&reused.image, 6);
 }
 
-/// A volume that Windows made.
-fn windows_made(name: &str) -> PathBuf {
-    let samples = std::env::var_os(VARIABLE).expect("UNDELFS_SAMPLES: run `cargo xtask test`, which sets it");
-    let image = Path::new(&samples).join("ntfs").join(name);
-    assert!(image.is_file(), "{} is missing: `cargo xtask samples` fetches it", image.display());
-    image
-}
-
 #[test]
 fn a_change_journal_of_windows_gives_all_its_deletions() {
-    check_deletions(&windows_made("ntfs-cloud.bin"), 5);
+    check_deletions(&windows_made::set("ntfs").join("ntfs-cloud.bin"), 5);
 }
 
 #[test]
 fn a_log_of_windows_gives_the_files_that_were_in_a_record_before() {
-    let found = scan(&windows_made("ntfs-cloud.bin"), &["--deep"]);
+    let found = scan(&windows_made::set("ntfs").join("ntfs-cloud.bin"), &["--deep"]);
     // Windows used record 38 for one temporary file and folder after the other before it stayed with OneDrive.
     let expected =
         [(1, "MSI54d95.tmp"), (2, "MSI54da0.tmp"), (3, "fsHelper"), (4, "fsHelper"), (5, "fsHelper.tmp")];

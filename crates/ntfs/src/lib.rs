@@ -182,6 +182,10 @@ impl Ntfs {
                 BootSector { bytes_per_cluster: cluster, record_size: found.record_size(), ..own.boot };
             let ground = Ground { volume: own.volume.clone(), boot };
             let Some(found) = found.of_volume(&ground) else { continue };
+            if found.is_later_than(self.facts.formatted, &own.volume) {
+                tracing::info!(at = found.at(), records = found.records(), "found a copy of a file table");
+                continue;
+            }
             let mft = found.table(&own.volume);
             let Some(next) = first.checked_add(mft.records()) else { continue };
             tracing::info!(

@@ -16,13 +16,14 @@ use undelfs_source::{
 };
 use undelfs_volume::{
     Error,
-    filesystem::{Lost, Place, Run, RunReader, Watch},
+    filesystem::{FileTime, Lost, Place, Run, RunReader, Watch},
 };
 
 use crate::{
     attribute::{Form, kind},
     mft::{Ground, Mft, cancelled},
     record::{Record, RecordBuf},
+    structures::StandardInformation,
 };
 
 /// How much is read at once.
@@ -255,19 +256,41 @@ impl Found {
         Mft::of_reader(reader, self.record_size(), STEP as u32)
     }
 
-    /// The cluster size in bytes that most records speak for: the room that a stream takes, by its clusters.
-    pub(crate) fn cluster_size(&self, volume: &dyn ReadAt) -> Option<u32> {
-        let mut votes: HashMap<u32, usize> = HashMap::new();
+    /// Some of the records, from all over the table.
+    fn voters<'a>(&'a self, volume: &'a dyn ReadAt) -> impl Iterator<Item = RecordBuf> + 'a {
         let step = usize::try_from(self.records()).unwrap_or(usize::MAX).div_ceil(VOTERS).max(1);
         let places = self.stretches.values().flat_map(|stretch| {
             let size = u64::from(stretch.size);
             (0..u64::from(stretch.count))
                 .map(move |n| (stretch.at.saturating_add(n.saturating_mul(size)), size))
         });
-        for (at, size) in places.step_by(step) {
+        places.step_by(step).filter_map(|(at, size)| {
             let mut bytes = vec![0; usize::try_from(size).unwrap_or(MAX_RECORD)];
             volume.read_salvage(&mut bytes, at);
-            let Some(buf) = RecordBuf::parse(bytes) else { continue };
+            RecordBuf::parse(bytes)
+        })
+    }
+
+    /// Whether most records were changed after the volume was `formatted`. Then the table is none of an earlier generation but
+    /// a copy of the volume's own, such as a shadow copy has, or that of a volume in an image file.
+    pub(crate) fn is_later_than(&self, formatted: FileTime, volume: &dyn ReadAt) -> bool {
+        let changed = |buf: RecordBuf| {
+            let mut attributes = buf.record()?.attributes();
+            let info = attributes.find(|attribute| attribute.kind() == kind::STANDARD_INFORMATION)?;
+            Some(StandardInformation::parse(info.resident()?)?.changed)
+        };
+        let (mut later, mut all) = (0_usize, 0_usize);
+        for changed in self.voters(volume).filter_map(changed) {
+            all = all.saturating_add(1);
+            later = later.saturating_add(usize::from(changed >= formatted));
+        }
+        formatted > FileTime(0) && later.saturating_mul(2) > all
+    }
+
+    /// The cluster size in bytes that most records speak for: the room that a stream takes, by its clusters.
+    pub(crate) fn cluster_size(&self, volume: &dyn ReadAt) -> Option<u32> {
+        let mut votes: HashMap<u32, usize> = HashMap::new();
+        for buf in self.voters(volume) {
             let Some(record) = buf.record() else { continue };
             for attribute in record.attributes() {
                 let Some(Form::NonResident(form)) = attribute.form() else { continue };

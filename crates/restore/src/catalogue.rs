@@ -54,7 +54,7 @@ pub struct RestorableFile<'a> {
     pub confidence: Confidence,
     /// Why.
     pub reason: String,
-    /// When it was deleted, as far as anything tells.
+    /// When it was deleted, as far as anything tells, where that is written.
     pub deleted: Option<DeletedBetween>,
     /// What the content was found to be, where it was looked at: a kind such as `JPEG`, `unknown`, or `zeros`.
     pub content: Option<&'static str>,
@@ -366,7 +366,7 @@ impl Catalogue {
             confidence: judgement.confidence,
             reason: judgement.to_string(),
             content: judgement.remark.map(|remark| remark.word()),
-            deleted: self.deleted_between(index),
+            deleted: None,
         })
     }
 

@@ -84,9 +84,11 @@ impl Catalogue {
         let mut path = Vec::new();
         let mut csv = (format == Format::Csv).then(|| csv::Writer::from_writer(Vec::new()));
         for (index, node) in entries {
-            let Some(file) = self.restorable(findings, *index, *node, &mut paths, &mut path) else {
+            let Some(mut file) = self.restorable(findings, *index, *node, &mut paths, &mut path) else {
                 continue;
             };
+            // Looking for the folders of each file takes as long as all the rest.
+            file.deleted = (format == Format::Jsonl).then(|| self.deleted_between(*index)).flatten();
             match (format, &mut csv) {
                 (Format::Csv, Some(csv)) => write_csv(csv, &file),
                 (Format::Jsonl, _) => json::write(&file, &mut lines),

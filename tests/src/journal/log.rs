@@ -164,7 +164,8 @@ impl Log {
         }
         // The number of a record: the turn, and its place in units of eight bytes in as many bits as the log's size needs.
         let bits = u64::BITS - ((self.pages.len() * PAGE) as u64).leading_zeros() - 3;
-        let lsn = (self.turn << bits) | ((self.page * PAGE + self.within) as u64 / 8);
+        let place = (self.page * PAGE + self.within) as u64;
+        let lsn = (self.turn << bits) | (place / 8);
         let mut record = lsn.to_le_bytes().to_vec();
         record.resize(HEADER, 0);
         record[24..28].copy_from_slice(&(client.len() as u32).to_le_bytes());

@@ -20,7 +20,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Key, Kind, Protector, Sample, folder};
+use super::{Key, Kind, Protector, Sample, set};
 use crate::{
     guard::{self, Mounted},
     tools,
@@ -221,7 +221,7 @@ fn add_differences(found: &mut Vec<Range<u64>>, start: u64, a: &[u8], b: &[u8]) 
 fn python(command: &str, image: &Path) -> std::process::Command {
     let mut python = tools::tool("python3");
     // Isolated from the user's own packages; ours stand beside the samples.
-    python.env("PYTHONPATH", folder().join("python")).env("PYTHONDONTWRITEBYTECODE", "1");
+    python.env("PYTHONPATH", set("python")).env("PYTHONDONTWRITEBYTECODE", "1");
     python.args(["-s", "-c", READER, command]).arg(image);
     python
 }

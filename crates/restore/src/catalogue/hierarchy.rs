@@ -75,12 +75,11 @@ pub(crate) struct Lists<'a> {
 }
 
 impl Lists<'_> {
-    /// The number by which a file is told from others of its name: that of its record. Files that only a journal knows have
-    /// a record that others had too.
+    /// The number by which a file is told from others of its name: that of its record in the table that it stands in.
     fn number(&self, file: u32) -> u32 {
         let record = self.files.get(file as usize).map_or(0, |file| file.record);
-        let sparse = self.tables.iter().rev().find(|table| table.first <= record);
-        sparse.filter(|table| !table.sparse.is_empty()).map_or(record, |table| table.number(record))
+        let table = self.tables.iter().rev().find(|table| table.first <= record);
+        table.map_or(record, |table| table.number(record))
     }
 }
 
