@@ -209,7 +209,7 @@ mod tests {
             reads in proptest::collection::vec((0..SIZE, 1_usize..100_000), 8),
         ) {
             let active = active.index(stores.len());
-            let mut volume: Vec<u8> = (0..SIZE / 512).flat_map(|n| [n as u8 ^ (n >> 8) as u8 * 85 ^ 0x5A; 512]).collect();
+            let mut volume: Vec<u8> = (0..SIZE / 512).flat_map(|n| [n as u8 ^ ((n >> 8) as u8 * 85) ^ 0x5A; 512]).collect();
             let mut steps = Vec::new();
             for (n, store) in stores.iter().enumerate() {
                 let place = |nth: u64| SIZE + (n as u64 * 3 + nth) * BLOCK;
