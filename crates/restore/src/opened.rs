@@ -134,13 +134,6 @@ impl Opened {
         Ok(())
     }
 
-    /// The file system of the volume as it is now, where a shadow copy is shown.
-    pub(crate) fn today(&self) -> Result<Box<dyn FileSystem>, Error> {
-        let now = self.past.as_ref().map_or(&self.volume, |past| &past.now);
-        let unknown = || Error::refused(ErrorKind::Unsupported, "the volume has no known file system");
-        file_system(recognise(now), now, None, None).ok_or_else(unknown)?
-    }
-
     /// Unlocks the encryption, and opens what is in it. What is inside and cannot be shown is no error: the decrypted
     /// bytes can.
     pub(crate) fn unlock(&mut self, entry: &Volume, keys: &[Key], watch: &dyn Watch) -> Result<(), Error> {
@@ -188,6 +181,12 @@ impl Opened {
         }
         Ok(())
     }
+}
+
+/// The file system of a volume, which is sound.
+pub(crate) fn sound_file_system(volume: &Arc<dyn ReadAt>) -> Result<Box<dyn FileSystem>, Error> {
+    let unknown = || Error::refused(ErrorKind::Unsupported, "the volume has no known file system");
+    file_system(recognise(volume), volume, None, None).ok_or_else(unknown)?
 }
 
 /// What is on a volume: by its first sector, for NTFS also by the last.
