@@ -158,6 +158,8 @@ pub(crate) struct Batch {
     pub(crate) more_notes: u64,
     /// Records in whose place something else stands.
     pub(crate) foreign: u64,
+    /// Records that cannot be read.
+    pub(crate) missing: u64,
 }
 
 /// What is known of a record while its attributes are read.

@@ -155,6 +155,7 @@ impl Ntfs {
             records: u64::from(mft.records()),
             root: batch::ROOT,
             formatted: born(&mft),
+            incomplete: !notes.is_empty(),
             notes,
         };
         describe_volume(&ground, &mft, &mut facts);

@@ -2,6 +2,7 @@
 
 mod deletion;
 pub(crate) mod hierarchy;
+mod hint;
 mod placement;
 
 use std::{borrow::Cow, ops::Range};
@@ -36,6 +37,8 @@ pub struct Catalogue {
     notes: Vec<String>,
     tables: Vec<RecordTable>,
     deletions: Vec<Deletion>,
+    /// Records of the file table that cannot be read, or in whose place something else stands.
+    missing: u64,
 }
 
 /// One restorable file: a file or directory under one of its names.
@@ -85,7 +88,8 @@ impl Catalogue {
     ) -> Self {
         let overlaps = Overlaps::find(&mut scan.claims, &scan.owners);
         let damage = damage(&scan, &overlaps, allocation.as_ref(), &taken);
-        let Scan { mut files, mut links, mut names, mut notes, claims, owners, tables, deletions } = scan;
+        let Scan { mut files, mut links, mut names, mut notes, claims, owners, tables, deletions, missing } =
+            scan;
         drop((claims, owners));
         files.shrink_to_fit();
         links.shrink_to_fit();
@@ -124,6 +128,7 @@ impl Catalogue {
             notes,
             tables,
             deletions,
+            missing,
         }
     }
 

@@ -69,6 +69,9 @@ pub struct Facts {
     pub root: u32,
     /// When the volume was formatted; zero where nothing tells it.
     pub formatted: FileTime,
+    /// True where the structures that describe the volume and its file table are not whole, so that a search of the
+    /// volume may find more.
+    pub incomplete: bool,
     /// What is damaged so far as opening the volume told, one sentence each.
     pub notes: Vec<String>,
 }
@@ -238,6 +241,8 @@ pub struct Scan {
     pub owners: Vec<Owner>,
     /// Damage that was met, one sentence each, at most [`Scan::MAX_NOTES`].
     pub notes: Vec<String>,
+    /// Records of the file table that cannot be read, or in whose place something else stands.
+    pub missing: u64,
     /// The tables that the records stand in, ascending; at least one.
     pub tables: Vec<RecordTable>,
     /// What journals tell of when files were deleted, ascending by file.
