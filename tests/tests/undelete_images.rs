@@ -1,4 +1,5 @@
-//! Public undelete exercises: what their documentation says was deleted comes back, with its name and its bytes.
+//! Public images: what their documentation says was deleted comes back, with its name and its bytes, and what is no file's
+//! content is named as what it is.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -46,4 +47,17 @@ fn everything_that_the_exercise_of_debian_deleted_comes_back_and_nothing_else() 
         let name = entry.file_name().to_string_lossy().into_owned();
         name.ends_with('2') || name.contains("undelfs")
     }));
+}
+
+#[test]
+fn a_placeholder_of_a_cloud_service_is_named_as_one_and_a_file_that_is_there_is_read() {
+    let tree = Tree::mount(&windows_made::set("ntfs").join("ntfs-cloud.bin"), &["--view", "all"]);
+    let kept = tree.join("OneDrive/always-keep-on-device.txt");
+    assert!(fs::read_to_string(kept).unwrap().starts_with("This is a docume"));
+    let placeholder = tree.join("OneDrive/created-online.txt");
+    let error = fs::read(&placeholder).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::Unsupported, "{error}");
+    let reason = walk::xattr_text(&placeholder, "user.undelfs.reason");
+    assert!(reason.contains("placeholder"), "{reason}");
+    assert_eq!(walk::xattr_text(&placeholder, "user.undelfs.confidence"), "lost");
 }

@@ -396,6 +396,8 @@ impl Batch {
         flags.set(FileFlags::NO_CONTENT, !directory && !link && sight.size.is_none());
         flags.set(FileFlags::ENCRYPTED, sight.tally.encrypted);
         flags.set(FileFlags::METADATA, metadata);
+        let elsewhere = |tag| reparse_point::is_elsewhere(tag, attributes);
+        flags.set(FileFlags::ELSEWHERE, !directory && tag.is_some_and(elsewhere));
         let time =
             |pick: fn(&StandardInformation) -> FileTime| sight.info.as_ref().map_or(sight.latest, pick);
         self.files.push(File {

@@ -75,6 +75,10 @@ pub struct Count {
     /// Deleted files by confidence, in the order of [`Confidence::ALL`], as far as the structures of the volume tell:
     /// the same before and after content was looked at.
     pub confidence: [u64; 4],
+    /// Sizes of the deleted files together, in bytes.
+    pub bytes: u64,
+    /// Clusters of the deleted files together, each as often as files have it.
+    pub clusters: u64,
 }
 
 impl Catalogue {
@@ -298,6 +302,8 @@ impl Catalogue {
                 (true, true) => count.removed_directories += 1,
                 (true, false) => {
                     count.removed_files += 1;
+                    count.bytes = count.bytes.saturating_add(file.size);
+                    count.clusters = count.clusters.saturating_add(file.clusters);
                     let confidence = self.structure(index).0;
                     for (value, number) in Confidence::ALL.iter().zip(&mut count.confidence) {
                         *number += u64::from(*value == confidence);

@@ -157,6 +157,8 @@ bitflags! {
         const LOG_NAME = 1 << 13;
         /// Only a journal knows the file: its record is another file's by now.
         const JOURNAL_ONLY = 1 << 14;
+        /// The content is kept elsewhere than in the file: by a cloud service, or in a store for deduplication.
+        const ELSEWHERE = 1 << 15;
     }
 }
 
