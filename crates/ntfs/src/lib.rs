@@ -11,6 +11,7 @@ mod batch;
 mod bitmap;
 pub mod boot_sector;
 mod index;
+pub mod index_entry;
 pub mod journal;
 pub mod lznt1;
 mod merge;
