@@ -95,7 +95,7 @@ impl Opened {
                 opened.kind = FileSystemKind::Ntfs;
             }
             None if kind == FileSystemKind::Unknown => {
-                opened.closed = Some((ErrorKind::Unsupported, unknown(entry)));
+                opened.closed = Some((ErrorKind::Unsupported, unknown(entry, manner.deep)));
             }
             None => return Err(not_supported(entry, kind, "")),
         }
@@ -234,14 +234,17 @@ fn not_supported(entry: &Volume, kind: FileSystemKind, only: &str) -> Error {
     let number = entry.number;
     let reason = match kind {
         FileSystemKind::Unknown => format!("no known file system is on volume {number}{only}"),
-        kind => format!("volume {number} is {kind}; this version recovers files from NTFS only{only}"),
+        kind => format!(
+            "volume {number} is {kind}; this version recovers files from NTFS only (`undelfs volumes --lost` finds an NTFS volume that was there before){only}"
+        ),
     };
     Error::refused(ErrorKind::Unsupported, reason)
 }
 
-fn unknown(entry: &Volume) -> String {
+fn unknown(entry: &Volume, deep: bool) -> String {
+    let advice = if deep { "no records of one were found either" } else { "--deep searches it for files" };
     format!(
-        "no known file system is on volume {} ({}); only its bytes are shown, in .undelfs/volume.img",
+        "no known file system is on volume {} ({}), {advice}; only its bytes are shown, in .undelfs/volume.img",
         entry.number, entry.role
     )
 }
