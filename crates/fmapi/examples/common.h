@@ -23,6 +23,9 @@ static BOOL(WINAPI *ScanRestorableFiles)(PFILE_RESTORE_CONTEXT, PCWSTR, ULONG, P
 static BOOL(WINAPI *RestoreFile)(PFILE_RESTORE_CONTEXT, PRESTORABLE_FILE_INFO, PCWSTR, FILE_RESTORE_CALLBACK,
                                  PVOID) UNUSED;
 static BOOL(WINAPI *DetectBootSector)(CONST UCHAR *, PBOOT_SECTOR_INFO) UNUSED;
+static BOOL(WINAPI *DetectEncryptedVolume)(PFILE_RESTORE_CONTEXT, PDWORD) UNUSED;
+static BOOL(WINAPI *DetectEncryptedVolumeEx)(PFILE_RESTORE_CONTEXT, PDWORD, PULONGLONG) UNUSED;
+static BOOL(WINAPI *SupplyDecryptionInfo)(PFILE_RESTORE_CONTEXT, PCWSTR, PVOID, PVOID, ULONG) UNUSED;
 static uint32_t(WINAPI *FmapiGetLastError)(void) UNUSED;
 
 static void *library;
@@ -52,6 +55,9 @@ static void load(void)
     find(&ScanRestorableFiles, "ScanRestorableFiles");
     find(&RestoreFile, "RestoreFile");
     find(&DetectBootSector, "DetectBootSector");
+    find(&DetectEncryptedVolume, "DetectEncryptedVolume");
+    find(&DetectEncryptedVolumeEx, "DetectEncryptedVolumeEx");
+    find(&SupplyDecryptionInfo, "SupplyDecryptionInfo");
     find(&FmapiGetLastError, "FmapiGetLastError");
 }
 

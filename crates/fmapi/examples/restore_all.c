@@ -1,5 +1,5 @@
 /*
- * Restores every deleted file of a volume. restore_all VOLUME DEST
+ * Restores every deleted file of a volume. restore_all VOLUME DEST [RECOVERY-PASSWORD]
  * The files are DEST/0, DEST/1 and so on. For each a line tells its number, the last error, the packets that the
  * callback got (progress and finished), its size and its path.
  */
@@ -55,7 +55,7 @@ static int restore(PFILE_RESTORE_CONTEXT context, PRESTORABLE_FILE_INFO info, un
 
 int main(int argc, char **argv)
 {
-    WCHAR volume[MAX_UNITS];
+    WCHAR volume[MAX_UNITS], password[MAX_UNITS];
     const WCHAR root[] = {'\\', 0};
     PFILE_RESTORE_CONTEXT context = NULL;
     PRESTORABLE_FILE_INFO info = NULL;
@@ -63,8 +63,8 @@ int main(int argc, char **argv)
     unsigned long number = 0;
     int sound = 1;
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: restore_all VOLUME DEST\n");
+    if (argc != 3 && argc != 4) {
+        fprintf(stderr, "usage: restore_all VOLUME DEST [RECOVERY-PASSWORD]\n");
         return 2;
     }
     load();
@@ -74,6 +74,14 @@ int main(int argc, char **argv)
             FILE_RESTORE_VERSION_1, &context)) {
         fprintf(stderr, "CreateFileRestoreContext: error %u\n", GetLastError());
         return EXIT_FAILURE;
+    }
+    if (argc == 4) {
+        to_utf16(argv[3], password);
+        if (!SupplyDecryptionInfo(context, NULL, password, NULL, 0)) {
+            fprintf(stderr, "SupplyDecryptionInfo: error %u\n", GetLastError());
+            CloseFileRestoreContext(context);
+            return EXIT_FAILURE;
+        }
     }
     for (;;) {
         if (ScanRestorableFiles(context, root, size, info, &needed) && size > 0) {

@@ -6,7 +6,7 @@
 
 use std::{
     cell::Cell,
-    collections::HashMap,
+    collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     ops::Deref,
     sync::{
@@ -53,14 +53,15 @@ impl Watch for Open {
 struct Registry {
     /// The next handle; 0 where there is none left.
     next: usize,
-    open: HashMap<usize, Arc<Open>>,
+    /// Holds no memory while it is empty, so that nothing is left when all contexts are closed.
+    open: BTreeMap<usize, Arc<Open>>,
 }
 
 static REGISTRY: LazyLock<Mutex<Registry>> = LazyLock::new(|| {
     // A start that differs by process and by loaded copy of the library makes foreign handles known as such.
     let start = usize::try_from(RandomState::new().hash_one("handles") >> 20).unwrap_or(usize::MAX >> 4);
     let next = (start & (usize::MAX >> 3)).next_multiple_of(STEP).saturating_add(STEP);
-    Mutex::new(Registry { next, open: HashMap::new() })
+    Mutex::new(Registry { next, open: BTreeMap::new() })
 });
 
 thread_local! {
