@@ -1,7 +1,8 @@
 //! The C library, used by programs in C.
 
 use std::{
-    ffi::OsStr,
+    collections::HashMap,
+    ffi::{OsStr, OsString},
     fs,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
@@ -105,7 +106,7 @@ impl Program {
     }
 }
 
-/// A line of the example `restore_all`: one file.
+/// What the example `restore_all` tells of one file.
 #[derive(Debug)]
 pub struct Restored {
     /// The last error.
@@ -117,15 +118,27 @@ pub struct Restored {
 }
 
 /// Runs the example `restore_all` with `args` after the folder, and puts what it restored into `tree`, under its paths.
+/// A `\` in a path stands between two names, or in one; `known` are paths of which that is known.
 ///
 /// # Panics
 /// When it fails, or writes what nobody can read.
-pub fn restore_all(program: &Program, image: &Path, tree: &Path, args: &[&str]) -> Vec<Restored> {
+pub fn restore_all(
+    program: &Program,
+    image: &Path,
+    tree: &Path,
+    known: &[&Path],
+    args: &[&str],
+) -> Vec<Restored> {
     let flat = tree.with_extension("flat");
     fs::create_dir_all(&flat).expect("a folder");
     let paths = [image.as_os_str(), flat.as_os_str()];
     let said = program.run(paths.into_iter().chain(args.iter().map(OsStr::new)));
-    let lines = said.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let windows = |path: &[u8]| -> Vec<u8> {
+        path.iter().map(|byte| if *byte == b'/' { b'\\' } else { *byte }).collect()
+    };
+    let known: HashMap<Vec<u8>, &Path> =
+        known.iter().map(|path| (windows(path.as_os_str().as_bytes()), *path)).collect();
+    let lines = said.split(|byte| *byte == 0).filter(|line| !line.is_empty());
     let restored: Vec<Restored> = lines
         .map(|line| {
             let fields: Vec<&[u8]> = line.splitn(6, |byte| *byte == b'\t').collect();
@@ -135,9 +148,14 @@ pub fn restore_all(program: &Program, image: &Path, tree: &Path, args: &[&str]) 
                 text.and_then(|text| text.parse::<u32>().ok()).unwrap_or_else(|| panic!("{line}"))
             };
             assert_eq!(number(3), 1, "finished packets: {}", String::from_utf8_lossy(line));
-            let path: Vec<u8> =
-                fields[5].iter().skip(1).map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
-            let path = PathBuf::from(std::ffi::OsString::from_vec(path));
+            let path = fields[5].strip_prefix(b"\\").expect("a path from the root");
+            let path = known.get(path).map_or_else(
+                || {
+                    let unix = path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte });
+                    PathBuf::from(OsString::from_vec(unix.collect()))
+                },
+                |known| known.to_path_buf(),
+            );
             let from = flat.join(number(0).to_string());
             if from.exists() {
                 let to = tree.join(&path);
@@ -151,9 +169,4 @@ pub fn restore_all(program: &Program, image: &Path, tree: &Path, args: &[&str]) 
     let left: Vec<_> = fs::read_dir(&flat).expect("the folder").flatten().collect();
     assert!(left.is_empty(), "files that no line names: {left:?}");
     restored
-}
-
-/// True for a path with bytes that a line of the examples cannot carry.
-pub fn is_unprintable(path: &Path) -> bool {
-    path.as_os_str().as_bytes().iter().any(|byte| matches!(byte, b'\n' | b'\\'))
 }

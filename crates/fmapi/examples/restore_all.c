@@ -1,7 +1,7 @@
 /*
  * Restores every deleted file of a volume. restore_all VOLUME DEST [RECOVERY-PASSWORD]
- * The files are DEST/0, DEST/1 and so on. For each a line tells its number, the last error, the packets that the
- * callback got (progress and finished), its size and its path.
+ * The files are DEST/0, DEST/1 and so on. For each is told, in columns: its number, the last error, the packets that the
+ * callback got (progress and finished), its size and its path. A 0 ends it, because there are names with line ends.
  */
 #include "common.h"
 
@@ -48,7 +48,7 @@ static int restore(PFILE_RESTORE_CONTEXT context, PRESTORABLE_FILE_INFO info, un
     error = GetLastError();
     printf("%lu\t%u\t%u\t%u\t%llu\t", number, error, told.progress, told.finished, (unsigned long long)info->FileSize);
     print_utf16(info->FileName);
-    putchar('\n');
+    putchar('\0');
     return told.finished == 1 && told.result == error && !told.success == !success &&
            (!success || told.completed == told.total);
 }

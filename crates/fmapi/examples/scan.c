@@ -1,6 +1,7 @@
 /*
- * Lists the deleted files of a volume. scan VOLUME [all|quiet]
- * With `all` also those that still exist; with `quiet` both kinds are only counted.
+ * Lists the deleted files of a volume. scan VOLUME [all|count|quiet]
+ * With `all` also deleted folders, and what still exists. With `count` deleted files and folders are only counted, with
+ * `quiet` everything is.
  */
 #include "common.h"
 
@@ -13,15 +14,18 @@ int main(int argc, char **argv)
     RESTORE_CONTEXT_FLAGS flags = (RESTORE_CONTEXT_FLAGS)(ContextFlagVolume | FlagScanRemovedFiles);
     ULONG size = 0;
     unsigned long count = 0;
-    int quiet = argc == 3 && strcmp(argv[2], "quiet") == 0;
+    int quiet = argc == 3 && strcmp(argv[2], "all") != 0;
     int result = EXIT_FAILURE;
 
     if (argc != 2 && argc != 3) {
-        fprintf(stderr, "usage: scan VOLUME [all|quiet]\n");
+        fprintf(stderr, "usage: scan VOLUME [all|count|quiet]\n");
         return 2;
     }
     if (argc == 3) {
-        flags = (RESTORE_CONTEXT_FLAGS)(flags | FlagScanRegularFiles | FlagScanIncludeRemovedDirectories);
+        flags = (RESTORE_CONTEXT_FLAGS)(flags | FlagScanIncludeRemovedDirectories);
+        if (strcmp(argv[2], "count") != 0) {
+            flags = (RESTORE_CONTEXT_FLAGS)(flags | FlagScanRegularFiles);
+        }
     }
     load();
     to_utf16(argv[1], volume);
