@@ -20,7 +20,7 @@ use undelfs_tests::{
     disk,
     encrypted::{Encrypted, protectors, recovery},
     fmapi::{self, How, Program, contract, example, library, restore_all},
-    guard::{self, Loop},
+    guard::{self, Loop, Mounted},
     manifest::{File, Manifest},
     program,
     recipe::Recipe,
@@ -90,6 +90,7 @@ rows! {
     restore_of_an_entry_of_another_context_is_invalid_parameter
     restore_to_a_place_that_cannot_be_written_says_why
     restore_is_cancelled_by_its_callback_and_leaves_nothing
+    restore_that_leaves_an_incomplete_file_says_so
     restore_is_cancelled_by_a_close_from_another_thread
     restore_is_cancelled_by_a_close_in_its_own_callback
     detect_boot_sector_needs_no_context_and_leaves_the_last_error
@@ -101,6 +102,21 @@ rows! {
     threads_share_a_scan_without_losing_or_doubling_an_entry
     a_close_ends_the_calls_of_all_threads
     each_thread_has_its_own_last_error
+}
+
+#[test]
+fn restore_to_a_full_disk_is_disk_full_and_leaves_nothing() {
+    let dir = guard::scratch();
+    let image = demo(dir.path());
+    let small = guard::scratch();
+    tools::run("mount", ["-t", "tmpfs", "-o", "size=64k", "none", small.path().to_str().unwrap()]);
+    let mounted = Mounted::new(small.path(), None);
+    sanitized().run([
+        "restore_to_a_full_disk_is_disk_full_and_leaves_nothing".as_ref(),
+        image.as_os_str(),
+        mounted.dir().as_os_str(),
+    ]);
+    mounted.unmount();
 }
 
 /// Runs a case on an encrypted volume, with its startup key, its recovery password, that of another and its size.

@@ -59,8 +59,8 @@ struct Registry {
 
 static REGISTRY: LazyLock<Mutex<Registry>> = LazyLock::new(|| {
     // A start that differs by process and by loaded copy of the library makes foreign handles known as such.
-    let start = usize::try_from(RandomState::new().hash_one("handles") >> 20).unwrap_or(usize::MAX >> 4);
-    let next = (start & (usize::MAX >> 3)).next_multiple_of(STEP).saturating_add(STEP);
+    let start = RandomState::new().hash_one("handles") as usize & (usize::MAX >> 4);
+    let next = start.next_multiple_of(STEP).saturating_add(STEP);
     Mutex::new(Registry { next, open: BTreeMap::new() })
 });
 

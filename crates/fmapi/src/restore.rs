@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::MetadataExt,
     path::Path,
     sync::Arc,
 };
@@ -89,13 +90,20 @@ fn copy_to(
         }
     }
     let file = File::create_new(destination).map_err(|error| Code::of_write(&error))?;
-    let copied = copier.copy(unnamed.as_deref(), &named, &file);
-    drop(file);
-    if let Err(code) = copied {
+    if let Err(code) = copier.copy(unnamed.as_deref(), &named, &file) {
         // What cannot be removed must not be taken for the file.
-        return Err(fs::remove_file(destination).map_or(Code::PARTIAL_COPY, |()| code));
+        return Err(if remove(&file, destination) { code } else { Code::PARTIAL_COPY });
     }
     Ok(if copier.whole { Code::SUCCESS } else { Code::PARTIAL_COPY })
+}
+
+/// Removes a file that was made at `path`, and nothing else that may stand there by now. True where it is gone.
+fn remove(file: &File, path: &Path) -> bool {
+    let Ok(made) = file.metadata() else { return false };
+    match fs::symlink_metadata(path) {
+        Ok(there) if (there.dev(), there.ino()) == (made.dev(), made.ino()) => fs::remove_file(path).is_ok(),
+        _ => made.nlink() == 0,
+    }
 }
 
 /// True where a stream of this name and size can be an extended attribute.
@@ -178,6 +186,20 @@ impl Copier<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_file_that_was_made_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("file"), dir.path().join("moved"));
+        let made = File::create_new(&path).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        assert!(!remove(&made, &path));
+        fs::write(&path, b"of somebody else").unwrap();
+        assert!(!remove(&made, &path));
+        assert!(path.exists() && moved.exists());
+        assert!(remove(&made, &moved) && !moved.exists());
+        assert!(remove(&made, &path) && path.exists());
+    }
 
     #[test]
     fn only_streams_that_linux_takes_as_attributes_become_some() {

@@ -552,6 +552,46 @@ static void restore_is_cancelled_by_its_callback_and_leaves_nothing(void)
     closed(context);
 }
 
+/* Arguments: volume, a folder with little room. */
+static void restore_to_a_full_disk_is_disk_full_and_leaves_nothing(void)
+{
+    PFILE_RESTORE_CONTEXT context = opened(REMOVED, FILE_RESTORE_VERSION_2);
+    PRESTORABLE_FILE_INFO info = entry(context, "\\Documents\\Thesis\\Interviews\\All interviews.txt");
+    struct told told = {.answer = TRUE};
+    char path[MAX_UNITS];
+    snprintf(path, sizeof path, "%s/file", arguments[1]);
+    FAILS(restore(context, info, path, follow, &told), ERROR_DISK_FULL);
+    CHECK(told.finished == 1 && !told.success && told.result == ERROR_DISK_FULL && size_of(path) == -1);
+    free(info);
+    closed(context);
+}
+
+/* Moves the file away, where the library does not find it. */
+static BOOLEAN move_away(FILE_RESTORE_PACKET_TYPE type, ULONG length, PVOID data)
+{
+    char from[MAX_UNITS], to[MAX_UNITS];
+    follow(type, length, data);
+    snprintf(from, sizeof from, "%s/file", arguments[1]);
+    snprintf(to, sizeof to, "%s/moved", arguments[1]);
+    if (type == FileRestoreProgressInfo) {
+        CHECK(rename(from, to) == 0);
+    }
+    return FALSE;
+}
+
+static void restore_that_leaves_an_incomplete_file_says_so(void)
+{
+    PFILE_RESTORE_CONTEXT context = opened(REMOVED, FILE_RESTORE_VERSION_2);
+    PRESTORABLE_FILE_INFO info = next(context);
+    struct told told = {.answer = FALSE};
+    char path[MAX_UNITS];
+    snprintf(path, sizeof path, "%s/file", arguments[1]);
+    FAILS(restore(context, info, path, move_away, &told), ERROR_PARTIAL_COPY);
+    CHECK(told.finished == 1 && !told.success && told.result == ERROR_PARTIAL_COPY);
+    free(info);
+    closed(context);
+}
+
 static BOOLEAN wait_for_the_close(FILE_RESTORE_PACKET_TYPE type, ULONG length, PVOID data)
 {
     follow(type, length, data);
@@ -915,6 +955,8 @@ static const struct {
     CASE(restore_of_an_entry_of_another_context_is_invalid_parameter),
     CASE(restore_to_a_place_that_cannot_be_written_says_why),
     CASE(restore_is_cancelled_by_its_callback_and_leaves_nothing),
+    CASE(restore_to_a_full_disk_is_disk_full_and_leaves_nothing),
+    CASE(restore_that_leaves_an_incomplete_file_says_so),
     CASE(restore_is_cancelled_by_a_close_from_another_thread),
     CASE(restore_is_cancelled_by_a_close_in_its_own_callback),
     CASE(detect_boot_sector_needs_no_context_and_leaves_the_last_error),
