@@ -46,9 +46,9 @@ pub fn example(name: &str) -> PathBuf {
     home().join("examples").join(name).with_extension("c")
 }
 
-/// The program that checks the library's contract case by case.
-pub fn contract() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fmapi/contract.c")
+/// The program that checks a part of the library's contract case by case: `scan`, `restore` or `keys`.
+pub fn contract(part: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/fmapi/contract_{part}.c"))
 }
 
 /// A program in C.

@@ -1,6 +1,6 @@
 //! The C library, as programs in C use it.
 //!
-//! Tests that are named after a row of the documented tables run the case of that name in `src/fmapi/contract.c`, with
+//! Tests that are named after a row of the documented tables run the case of that name in `src/fmapi/contract_*.c`, with
 //! the sanitizers.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
+    sync::LazyLock,
 };
 
 use flate2::read::GzDecoder;
@@ -34,9 +34,13 @@ fn programs(kind: &str) -> PathBuf {
     dir
 }
 
-fn sanitized() -> &'static Program {
-    static PROGRAM: OnceLock<Program> = OnceLock::new();
-    PROGRAM.get_or_init(|| Program::compile(&contract(), &programs("contract"), How::Sanitized))
+/// The parts of the contract, each with its program.
+static SCAN: LazyLock<Program> = LazyLock::new(|| sanitized("scan"));
+static RESTORE: LazyLock<Program> = LazyLock::new(|| sanitized("restore"));
+static KEYS: LazyLock<Program> = LazyLock::new(|| sanitized("keys"));
+
+fn sanitized(part: &str) -> Program {
+    Program::compile(&contract(part), &programs("contract"), How::Sanitized)
 }
 
 /// The bundled image in `dir`.
@@ -50,24 +54,24 @@ fn demo(dir: &Path) -> PathBuf {
 }
 
 /// Runs one case on the bundled image.
-fn row(name: &str) {
+fn row(program: &Program, name: &str) {
     let dir = guard::scratch();
     let image = demo(dir.path());
     let before = fs::read(&image).unwrap();
-    sanitized().run([name.as_ref(), image.as_os_str(), dir.path().as_os_str()]);
+    program.run([name.as_ref(), image.as_os_str(), dir.path().as_os_str()]);
     assert!(fs::read(&image).unwrap() == before, "the image was written to");
 }
 
 macro_rules! rows {
-    ($($name:ident)*) => { $(
+    ($program:ident: $($name:ident)*) => { $(
         #[test]
         fn $name() {
-            row(stringify!($name));
+            row(&$program, stringify!($name));
         }
     )* };
 }
 
-rows! {
+rows! { SCAN:
     create_with_another_version_is_invalid_parameter
     create_on_a_system_of_one_version_refuses_the_other
     create_takes_exactly_one_of_volume_and_disk_and_no_unknown_flag
@@ -84,6 +88,10 @@ rows! {
     scan_reads_its_path_on_the_first_call_only
     scan_of_a_missing_folder_is_path_not_found_and_can_begin_elsewhere
     scan_flags_say_what_is_listed
+    detect_boot_sector_needs_no_context_and_leaves_the_last_error
+}
+
+rows! { RESTORE:
     restore_copies_a_file_and_tells_of_it
     restore_of_an_overwritten_file_succeeds_as_a_partial_copy
     restore_of_a_directory_is_invalid_parameter
@@ -93,15 +101,17 @@ rows! {
     restore_that_leaves_an_incomplete_file_says_so
     restore_is_cancelled_by_a_close_from_another_thread
     restore_is_cancelled_by_a_close_in_its_own_callback
-    detect_boot_sector_needs_no_context_and_leaves_the_last_error
-    detect_encrypted_volume_of_a_plain_one_tells_so
-    in_version_2_what_is_obsolete_is_not_supported
     restore_works_while_scanning_and_when_exhausted
     restore_before_any_scan_knows_no_entry
     close_works_in_every_state
     threads_share_a_scan_without_losing_or_doubling_an_entry
     a_close_ends_the_calls_of_all_threads
     each_thread_has_its_own_last_error
+}
+
+rows! { KEYS:
+    detect_encrypted_volume_of_a_plain_one_tells_so
+    in_version_2_what_is_obsolete_is_not_supported
 }
 
 #[test]
@@ -111,7 +121,7 @@ fn restore_to_a_full_disk_is_disk_full_and_leaves_nothing() {
     let small = guard::scratch();
     tools::run("mount", ["-t", "tmpfs", "-o", "size=64k", "none", small.path().to_str().unwrap()]);
     let mounted = Mounted::new(small.path(), None);
-    sanitized().run([
+    RESTORE.run([
         "restore_to_a_full_disk_is_disk_full_and_leaves_nothing".as_ref(),
         image.as_os_str(),
         mounted.dir().as_os_str(),
@@ -124,7 +134,7 @@ fn encrypted_row(name: &str, seed: u64) {
     let volume = Encrypted::new(seed, &Maker::new(Method::Xts128, &protectors()));
     let bek = volume.made.write_bek(volume.dir.path());
     let [own, other, size] = [recovery(), recovery_password(8), volume.made.size.to_string()];
-    sanitized().run([
+    KEYS.run([
         name.as_ref(),
         volume.image().as_os_str(),
         bek.as_os_str(),
@@ -158,7 +168,7 @@ fn a_key_package_stands_for_lost_metadata() {
     for block in volume.made.metadata {
         image.write_all_at(&vec![0; volume.made.metadata_size as usize], block).unwrap();
     }
-    sanitized().run([
+    KEYS.run([
         "a_key_package_stands_for_lost_metadata".as_ref(),
         volume.image().as_os_str(),
         recovery().as_ref(),
@@ -172,7 +182,7 @@ fn create_with_a_disk_takes_the_boot_sector_at_either_end() {
     let volume = demo(dir.path());
     let one = disk::mbr(&dir.path().join("one.img"), &[&volume]);
     let (start, sectors) = one.partitions[0];
-    sanitized().run([
+    SCAN.run([
         "create_with_a_disk_takes_the_boot_sector_at_either_end".as_ref(),
         one.image.as_os_str(),
         start.to_string().as_ref(),
@@ -185,7 +195,7 @@ fn create_with_a_volume_refuses_a_disk_with_several() {
     let dir = guard::scratch();
     let volume = demo(dir.path());
     let two = disk::mbr(&dir.path().join("two.img"), &[&volume, &volume]);
-    sanitized().run(["create_with_a_volume_refuses_a_disk_with_several".as_ref(), two.image.as_os_str()]);
+    SCAN.run(["create_with_a_volume_refuses_a_disk_with_several".as_ref(), two.image.as_os_str()]);
 }
 
 #[test]
@@ -340,7 +350,7 @@ struct Holder {
 
 impl Holder {
     fn new(volume: &Path) -> Self {
-        let mut command = sanitized().command(["hold".as_ref(), volume.as_os_str()]);
+        let mut command = SCAN.command(["hold".as_ref(), volume.as_os_str()]);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(process.stdout.take().unwrap());
         let mut holder = Self { process, said };
