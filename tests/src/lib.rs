@@ -14,6 +14,7 @@ pub mod demo;
 pub mod disk;
 pub mod encrypted;
 pub mod faulty;
+pub mod fmapi;
 pub mod guard;
 pub mod journal;
 pub mod manifest;

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     bitlocker, ciphers,
     figures::{Figure, Goal, Value, median, page, rate},
-    images, lost, packages,
+    fmapi, images, lost, packages,
     peers::{self, Place},
     run, test,
 };
@@ -31,7 +31,7 @@ pub(crate) const GIB: u64 = 1 << 30;
 /// What can be measured by itself, and how.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Figure>, String>);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("scan", Bench::scan),
     ("find", Bench::find),
     ("copy", Bench::copy),
@@ -39,6 +39,7 @@ const PARTS: [Part; 7] = [
     ("bitlocker", Bench::bitlocker),
     ("ciphers", Bench::ciphers),
     ("lost", Bench::lost),
+    ("fmapi", Bench::fmapi),
 ];
 
 struct Bench {
@@ -234,6 +235,11 @@ impl Bench {
     /// Searches a whole disk for lost volumes.
     fn lost(&self) -> Result<Vec<Figure>, String> {
         lost::figures(&self.undelfs, Path::new(BUILD))
+    }
+
+    /// Lists all files through the C library.
+    fn fmapi(&self) -> Result<Vec<Figure>, String> {
+        fmapi::figures(&self.undelfs, &self.many, Path::new(BUILD), PASSES)
     }
 
     /// Mounts with undelfs; the time until it says that the tree is there.

@@ -5,6 +5,7 @@ mod bitlocker;
 mod ci;
 mod ciphers;
 mod figures;
+mod fmapi;
 mod images;
 mod lost;
 mod packages;

@@ -283,7 +283,7 @@ impl Context {
         self.catalogue.get()
     }
 
-    fn need_catalogue(&self) -> Result<&Arc<Catalogue>, Error> {
+    pub(crate) fn need_catalogue(&self) -> Result<&Arc<Catalogue>, Error> {
         let reason = "the volume has not been scanned";
         self.catalogue.get().ok_or_else(|| Error::refused(ErrorKind::InvalidInput, reason))
     }
