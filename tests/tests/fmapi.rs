@@ -129,6 +129,40 @@ fn restore_to_a_full_disk_is_disk_full_and_leaves_nothing() {
     mounted.unmount();
 }
 
+/// Gives the first `$DATA` attribute of a FILE record another type, so that nothing describes the content any more.
+fn hide_content(image: &mut [u8], record: usize) {
+    const RECORD: usize = 1024;
+    let u16_at = |at: usize| usize::from(u16::from_le_bytes([image[at], image[at + 1]]));
+    let u32_at = |at: usize| u16_at(at) | u16_at(at + 2) << 16;
+    let start = u32_at(0x30) * u16_at(11) * usize::from(image[13]) + record * RECORD;
+    assert_eq!(&image[start..start + 4], b"FILE");
+    let mut at = start + u16_at(start + 20);
+    while u32_at(at) != 0x80 {
+        at += u32_at(at + 4);
+    }
+    image[at] = 0x70;
+}
+
+#[test]
+fn restore_of_a_lost_content_is_file_corrupt_and_makes_no_file() {
+    let dir = guard::scratch();
+    let image = demo(dir.path());
+    let said = tools::succeed(program::command().args(["scan", "--format", "jsonl"]).arg(&image));
+    let said = String::from_utf8(said.stdout).unwrap();
+    let entries = said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let entry =
+        entries.into_iter().find(|entry| entry["path"].as_str().unwrap().ends_with("All interviews.txt"));
+    let record = entry.unwrap()["record"].as_u64().unwrap();
+    let mut bytes = fs::read(&image).unwrap();
+    hide_content(&mut bytes, record as usize);
+    fs::write(&image, bytes).unwrap();
+    RESTORE.run([
+        "restore_of_a_lost_content_is_file_corrupt_and_makes_no_file".as_ref(),
+        image.as_os_str(),
+        dir.path().as_os_str(),
+    ]);
+}
+
 /// Runs a case on an encrypted volume, with its startup key, its recovery password, that of another and its size.
 fn encrypted_row(name: &str, seed: u64) {
     let volume = Encrypted::new(seed, &Maker::new(Method::Xts128, &protectors()));

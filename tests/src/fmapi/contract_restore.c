@@ -161,6 +161,21 @@ static void restore_to_a_full_disk_is_disk_full_and_leaves_nothing(void)
     closed(context);
 }
 
+/* Of this volume nothing describes the content of that file any more. */
+static void restore_of_a_lost_content_is_file_corrupt_and_makes_no_file(void)
+{
+    PFILE_RESTORE_CONTEXT context = opened(REMOVED, FILE_RESTORE_VERSION_2);
+    PRESTORABLE_FILE_INFO info = entry(context, "\\Documents\\Thesis\\Interviews\\All interviews.txt");
+    struct told told = {.answer = TRUE};
+    char path[MAX_UNITS];
+    snprintf(path, sizeof path, "%s/file", arguments[1]);
+    FAILS(restore(context, info, path, follow, &told), ERROR_FILE_CORRUPT);
+    CHECK(told.progress == 0 && told.finished == 1 && !told.success && told.result == ERROR_FILE_CORRUPT);
+    CHECK(size_of(path) == -1);
+    free(info);
+    closed(context);
+}
+
 /* Moves the file away, where the library does not find it. */
 static BOOLEAN move_away(FILE_RESTORE_PACKET_TYPE type, ULONG length, PVOID data)
 {
@@ -383,6 +398,7 @@ static const struct contract_case CASES[] = {
     CASE(restore_to_a_place_that_cannot_be_written_says_why),
     CASE(restore_is_cancelled_by_its_callback_and_leaves_nothing),
     CASE(restore_to_a_full_disk_is_disk_full_and_leaves_nothing),
+    CASE(restore_of_a_lost_content_is_file_corrupt_and_makes_no_file),
     CASE(restore_that_leaves_an_incomplete_file_says_so),
     CASE(restore_is_cancelled_by_a_close_from_another_thread),
     CASE(restore_is_cancelled_by_a_close_in_its_own_callback),
