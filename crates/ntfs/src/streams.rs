@@ -220,6 +220,14 @@ fn stream(ground: &Ground, parts: &[Part<'_>], reparse: Option<&Refusal>) -> Str
         Some((_, Form::Resident(content))) => {
             let size = content.len() as u64;
             let layout = Layout::Resident(content.into());
+            if encrypted {
+                // Where it stands in the record it cannot be encrypted; an empty one has nothing that could be.
+                refusal = (size > 0).then(|| Refusal {
+                    kind: ErrorKind::Damaged,
+                    reason: "the stream is marked as encrypted, and stands in the file's record, where it cannot be"
+                        .to_owned(),
+                });
+            }
             return Stream { name, size, valid: size, layout, encrypted, codec: None, refusal };
         }
         Some((0, Form::NonResident(form))) if form.size <= MAX_SIZE => {

@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn what_was_never_written_is_the_end_of_a_segment_and_segments_of_nothing() {
-        let pieces = Pieces::new(150_000, &[0..1024]);
+        let begin = 0..1024;
+        let pieces = Pieces::new(150_000, &[begin]);
         assert_eq!(pieces.segment(1535).unwrap(), Segment { content: 0..65536, stored: 1024, at: 0 });
         assert_eq!(pieces.segment(1536).unwrap(), Segment { content: 65536..131_072, stored: 0, at: 1536 });
         assert_eq!(pieces.segment(2559).unwrap(), Segment { content: 131_072..150_000, stored: 0, at: 2048 });
