@@ -1,9 +1,13 @@
 //! The command line: the one definition from which help, manual pages and completions come.
 
+mod efs;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use undelfs_restore as restore;
+
+pub(crate) use efs::{EfsArgs, EfsCommand, EfsExportArgs, EfsImportArgs, EfsInfoArgs, EfsKeyArgs, EfsView};
 
 /// What the process ends with.
 pub(crate) mod exit_code {
@@ -55,6 +59,7 @@ pub(crate) enum Command {
     Volumes(VolumesArgs),
     Scan(ScanArgs),
     Restore(RestoreArgs),
+    Efs(EfsArgs),
     Demo(DemoArgs),
     Generate(GenerateArgs),
 }
@@ -325,6 +330,9 @@ pub(crate) struct KeyArgs {
     /// file of it.
     #[arg(long, value_name = "FILE")]
     pub(crate) fvek: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) efs: EfsKeyArgs,
 }
 
 impl KeyArgs {
@@ -372,6 +380,10 @@ pub(crate) struct ContentArgs {
     /// Memory for decompressed blocks, in bytes or with K, M, G (powers of 1024).
     #[arg(long, value_name = "SIZE", default_value = DEFAULT_CACHE, value_parser = parse_size)]
     pub(crate) cache_size: u64,
+
+    /// How files are shown that EFS has encrypted.
+    #[arg(long, value_enum, default_value_t = EfsView::Plain)]
+    pub(crate) efs: EfsView,
 }
 
 /// [`restore::Options::DEFAULT_CACHE`], as it is written.
@@ -478,6 +490,7 @@ pub(crate) fn options(view: ViewArgs, content: ContentArgs, streams: Streams) ->
         streams_as_files: streams == Streams::Files,
         cache_bytes: content.cache_size,
         deep: view.deep,
+        efs_raw: content.efs == EfsView::Raw,
     }
 }
 

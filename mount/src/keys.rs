@@ -28,11 +28,14 @@ const MAX_FILE: u64 = 1 << 20;
 const MAX_SECRET: usize = 4096;
 
 /// How often is asked before it is given up.
-const ATTEMPTS: usize = 3;
+pub(crate) const ATTEMPTS: usize = 3;
 
 /// Options that have a secret as their value, and those that take a descriptor instead.
-const SECRETS: [(&str, &str); 2] =
-    [("--password", "--password-fd"), ("--recovery-password", "--recovery-password-fd")];
+const SECRETS: [(&str, &str); 3] = [
+    ("--password", "--password-fd"),
+    ("--recovery-password", "--recovery-password-fd"),
+    ("--efs-key-password", "--efs-key-password-fd"),
+];
 
 /// Starts the program anew where a secret stands on its command line, with the secret in a pipe: the process list shows
 /// the command line as long as a process lives, and a mount lives long. Returns where there is nothing to hide.
@@ -142,7 +145,7 @@ fn of_file(path: &Path, error: &undelfs_volume::Error) -> Failure {
 }
 
 /// The first line, which is a secret that somebody has put into a file.
-fn line(mut text: Vec<u8>) -> Vec<u8> {
+pub(crate) fn line(mut text: Vec<u8>) -> Vec<u8> {
     let end = text.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(text.len());
     let rest = text.split_off(end);
     drop(Secret::new(rest));
@@ -153,14 +156,14 @@ fn line(mut text: Vec<u8>) -> Vec<u8> {
     text
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     if path == Path::new("-") {
         return read(io::stdin().lock()).map_err(|error| Failure::io("read", path, &error));
     }
     fs::File::open(path).and_then(read).map_err(|error| Failure::io("read", path, &error))
 }
 
-fn read_descriptor(number: u32) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read_descriptor(number: u32) -> Result<Vec<u8>, Failure> {
     let path = format!("/dev/fd/{number}");
     let content = fs::File::open(&path).and_then(read);
     content.map_err(|error| Failure::usage(format!("cannot read from file descriptor {number}: {error}")))
@@ -174,7 +177,7 @@ fn read(from: impl Read) -> io::Result<Vec<u8>> {
 }
 
 /// Keeps the memory of this process out of core dumps, and from other processes of the user.
-fn keep_out_of_dumps() {
+pub(crate) fn keep_out_of_dumps() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let kept = setrlimit(Resource::Core, none).and(set_dumpable_behavior(DumpableBehavior::NotDumpable));
     if let Err(error) = kept {

@@ -2,6 +2,8 @@
 
 mod cli;
 mod demo;
+mod efs;
+mod efs_keys;
 mod failure;
 mod fuse;
 mod generate;
@@ -65,6 +67,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Volumes(args) => volumes::run(args, chatter),
         Command::Scan(args) => scan::run(args, chatter),
         Command::Restore(args) => restore::run(args, chatter),
+        Command::Efs(args) => efs::run(args, chatter),
         Command::Demo(args) => demo::run(args, chatter),
         Command::Generate(args) => generate::run(args),
     }

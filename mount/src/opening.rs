@@ -7,6 +7,7 @@ use undelfs_source::{ErrorKind, ReadAt, Source};
 
 use crate::{
     cli::{Chatter, KeyArgs, SelectionArgs},
+    efs_keys,
     failure::{Failure, notice},
     keys, lost,
     progress::{Late, Progress, Unit},
@@ -35,6 +36,10 @@ pub(crate) fn contexts(
         keys::ask_for(&mut contexts, chatter)?;
     }
     let several = contexts.len() > 1;
+    let efs_keys = efs_keys::collect(&keys.efs)?;
+    for context in &contexts {
+        context.set_efs_keys(efs_keys.clone())?;
+    }
     for context in &contexts {
         match context.closed() {
             Some((kind, reason)) if !several && context.is_locked() => {

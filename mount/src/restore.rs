@@ -87,11 +87,11 @@ pub(crate) struct Wanted {
     folder: Vec<u8>,
     /// Its name there; `None` for the root of the tree.
     name: Option<Vec<u8>>,
-    attributes: Attributes,
+    pub(crate) attributes: Attributes,
 }
 
 /// Finds what `path` names in the tree. A leading `/` or `./` means nothing, `..` has no meaning.
-fn find(tree: &Tree, path: &Path) -> Result<Wanted, Failure> {
+pub(crate) fn find(tree: &Tree, path: &Path) -> Result<Wanted, Failure> {
     let attributes = tree.attributes(Inode::ROOT)?;
     let mut found = Wanted { parent: Inode::ROOT, folder: Vec::new(), name: None, attributes };
     for component in path.components() {

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::{
-    cli::{Chatter, ContentArgs, OverwrittenName, ScanArgs, Streams, options},
+    cli::{Chatter, ContentArgs, EfsView, OverwrittenName, ScanArgs, Streams, options},
     failure::Failure,
     opening,
     output::Output,
@@ -12,7 +12,7 @@ use crate::{
 
 pub(crate) fn run(args: &ScanArgs, chatter: Chatter) -> Result<u8, Failure> {
     // A scan reads no content twice, so it needs no cache.
-    let content = ContentArgs { overwritten: OverwrittenName::Zeros, cache_size: 0 };
+    let content = ContentArgs { overwritten: OverwrittenName::Zeros, cache_size: 0, efs: EfsView::Plain };
     let options = options(args.view, content, Streams::Xattr);
     let contexts = opening::contexts(&args.source, &args.selection, &options, &args.keys, chatter)?;
     opening::need_files(&contexts)?;

@@ -22,6 +22,7 @@ pub mod kind {
     pub const INDEX_ALLOCATION: u32 = 0xA0;
     pub const BITMAP: u32 = 0xB0;
     pub const REPARSE_POINT: u32 = 0xC0;
+    pub const LOGGED_UTILITY_STREAM: u32 = 0x100;
 }
 
 /// The low byte of the flags names a compression method; 1 is LZNT1.

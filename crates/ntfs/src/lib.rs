@@ -363,6 +363,13 @@ impl FileSystem for Ntfs {
         Ok(streams.into_iter().map(|stream| table.to_volume(stream)).collect())
     }
 
+    fn encryption(&self, file: &File) -> Result<Option<Stream>, Error> {
+        refuse_journal_only(file)?;
+        let table = self.table_of(file.record);
+        let attribute = FileRecords::read(self, file)?.encryption(&table.ground);
+        Ok(attribute.map(|stream| table.to_volume(stream)))
+    }
+
     fn link_target(&self, file: &File) -> Result<Option<LinkTarget>, Error> {
         refuse_journal_only(file)?;
         let table = self.table_of(file.record);

@@ -105,8 +105,7 @@ impl FileRecords {
 
     /// The file's streams: the unnamed one first, then by name.
     pub(crate) fn streams(&self, ground: &Ground) -> Vec<Stream> {
-        let mut parts: Vec<Part<'_>> = self.attributes().filter_map(|a| Part::new(ground, a)).collect();
-        parts.sort_by(|a, b| (a.name, a.first).cmp(&(b.name, b.first)));
+        let parts = self.parts(ground, kind::DATA);
         let substitute = self.substitute(ground);
         let refusal = match &substitute {
             Some(Substitute::Elsewhere(refusal)) => Some(refusal),
@@ -119,6 +118,20 @@ impl FileRecords {
             wof::unfold(&mut streams, algorithm);
         }
         streams
+    }
+
+    /// The attribute with which EFS encrypts the file's streams.
+    pub(crate) fn encryption(&self, ground: &Ground) -> Option<Stream> {
+        let parts = self.parts(ground, kind::LOGGED_UTILITY_STREAM);
+        let mut all = parts.chunk_by(|a, b| a.name == b.name).map(|parts| stream(ground, parts, None));
+        all.find(|stream| stream.name == EFS_NAME)
+    }
+
+    /// The attributes of a kind, by name and first cluster.
+    fn parts<'a>(&'a self, ground: &Ground, kind: u32) -> Vec<Part<'a>> {
+        let mut parts: Vec<Part<'_>> = self.attributes().filter_map(|a| Part::new(ground, a, kind)).collect();
+        parts.sort_by(|a, b| (a.name, a.first).cmp(&(b.name, b.first)));
+        parts
     }
 
     /// What is the file's content, where the unnamed stream is not.
@@ -153,7 +166,10 @@ fn belongs(table: &Table, part: &RecordBuf, file: &File, removed: bool) -> bool 
     })
 }
 
-/// A `$DATA` attribute: a stream, or the part of one that begins at cluster `first`.
+/// Name of the attribute with which EFS encrypts a file.
+const EFS_NAME: &[u8] = b"$EFS";
+
+/// A `$DATA` attribute, or another that is put together so: a stream, or the part of one that begins at cluster `first`.
 struct Part<'a> {
     name: &'a [u8],
     first: u64,
@@ -163,8 +179,8 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    fn new(ground: &Ground, attribute: Attribute<'a>) -> Option<Self> {
-        if attribute.kind() != kind::DATA {
+    fn new(ground: &Ground, attribute: Attribute<'a>, kind: u32) -> Option<Self> {
+        if attribute.kind() != kind {
             return None;
         }
         let (name, form) = (attribute.name()?, attribute.form()?);
@@ -198,12 +214,21 @@ fn stream(ground: &Ground, parts: &[Part<'_>], reparse: Option<&Refusal>) -> Str
     let cluster = u64::from(ground.boot.bytes_per_cluster);
     let name = parts.first().map_or_else(Vec::new, |part| to_wtf8(part.name));
     let flags = parts.first().map_or(0, |part| part.flags);
+    let encrypted = flags & ENCRYPTED != 0;
     let mut refusal = refusal(flags, &name, reparse);
     let (size, valid, unit) = match parts.first().map(|part| (part.first, part.form)) {
         Some((_, Form::Resident(content))) => {
             let size = content.len() as u64;
             let layout = Layout::Resident(content.into());
-            return Stream { name, size, valid: size, layout, codec: None, refusal };
+            if encrypted {
+                // Where it stands in the record it cannot be encrypted; an empty one has nothing that could be.
+                refusal = (size > 0).then(|| Refusal {
+                    kind: ErrorKind::Damaged,
+                    reason: "the stream is marked as encrypted, and stands in the file's record, where it cannot be"
+                        .to_owned(),
+                });
+            }
+            return Stream { name, size, valid: size, layout, encrypted, codec: None, refusal };
         }
         Some((0, Form::NonResident(form))) if form.size <= MAX_SIZE => {
             (form.size, form.valid.min(form.size), form.compression_unit)
@@ -240,7 +265,7 @@ fn stream(ground: &Ground, parts: &[Part<'_>], reparse: Option<&Refusal>) -> Str
             codec.map(|codec| Arc::new(codec) as Arc<dyn Codec>)
         }
     };
-    Stream { name, size, valid, layout: Layout::Runs(runs), codec, refusal }
+    Stream { name, size, valid, layout: Layout::Runs(runs), encrypted, codec, refusal }
 }
 
 fn refusal(flags: u16, name: &[u8], reparse: Option<&Refusal>) -> Option<Refusal> {

@@ -61,6 +61,8 @@ pub struct RestorableFile<'a> {
     pub deleted: Option<DeletedBetween>,
     /// What the content was found to be, where it was looked at: a kind such as `JPEG`, `unknown`, or `zeros`.
     pub content: Option<&'static str>,
+    /// Who can decrypt it, where it is encrypted by EFS.
+    pub efs: Vec<undelfs_efs::Entry>,
 }
 
 /// How many files a catalogue lists.
@@ -158,6 +160,13 @@ impl Catalogue {
     /// Which files are listed.
     pub fn view(&self) -> View {
         self.view
+    }
+
+    /// Changes the size that a file is shown with.
+    pub(crate) fn set_size(&mut self, index: u32, size: u64) {
+        if let Some(file) = self.files.get_mut(index as usize) {
+            file.size = size;
+        }
     }
 
     pub(crate) fn file(&self, index: u32) -> Option<&File> {
@@ -378,6 +387,7 @@ impl Catalogue {
             reason: judgement.to_string(),
             content: judgement.remark.map(|remark| remark.word()),
             deleted: None,
+            efs: Vec::new(),
         })
     }
 

@@ -9,6 +9,7 @@ use crate::{
     Error, Overwritten,
     cache::{BlockId, ClusterCache},
     catalogue::{Catalogue, clusters_of},
+    in_place::InPlaceContent,
 };
 
 /// Bytes of something in the mount.
@@ -130,7 +131,7 @@ pub(crate) fn push_range(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
 }
 
 /// The bytes of a stream that is to be decoded, to the end of its last cluster.
-fn stored_bytes(
+pub(crate) fn stored_bytes(
     stream: &Stream,
     volume: &Arc<dyn ReadAt>,
     runs: Arc<[Run]>,
@@ -213,6 +214,20 @@ impl Opening<'_> {
                 let as_it_is = self.overwritten == Overwritten::Raw;
                 let runs = if as_it_is { runs.clone() } else { state.runs.clone() };
                 let lost = if self.overwritten == Overwritten::Error { Lost::Error } else { Lost::Zeros };
+                if let Some(codec) = codec.as_ref().filter(|codec| codec.in_place().is_some()) {
+                    let raw = stored_bytes(stream, self.volume, runs, self.cluster, lost);
+                    let (size, valid, gone) = (stream.size, stream.valid, &state.overwritten);
+                    let content = InPlaceContent::new(
+                        codec.clone(),
+                        raw,
+                        self.cluster,
+                        size,
+                        valid,
+                        gone,
+                        self.overwritten,
+                    );
+                    return Ok(Arc::new(content));
+                }
                 if codec.is_none() {
                     let (size, valid) = (stream.size, stream.valid);
                     let reader = RunReader::new(self.volume.clone(), runs, self.cluster, size, valid, lost);

@@ -16,13 +16,13 @@ use undelfs_volume::{
 };
 
 use crate::{
-    Catalogue, Content, Error, Options, Selection, View,
+    Catalogue, Content, Error, Options, Overwritten, Selection, View,
     allocation::Allocation,
     cache::{BlockId, CacheStatus, ClusterCache},
     catalogue::{Paths, clusters_of, hierarchy::Node},
     check,
     content::{Opening, StreamState},
-    names,
+    efs, names,
     neighbours::Neighbours,
     opened::{Manner, Opened},
     past::Past,
@@ -38,6 +38,9 @@ const RUNS_AT_HAND: usize = 1 << 15;
 
 type Streams = Arc<[Arc<StreamState>]>;
 
+/// A stream, and its content.
+type Readable = (Arc<StreamState>, Arc<dyn Content>);
+
 /// An open volume of a locked source. Dropping the last context of a source closes it and releases the lock.
 pub struct Context {
     source_path: PathBuf,
@@ -52,6 +55,7 @@ pub struct Context {
     /// The volumes of the source, some of which may lie over this one.
     neighbours: Arc<Neighbours>,
     notes: Vec<String>,
+    efs_keys: efs::Keys,
 }
 
 impl Context {
@@ -129,6 +133,7 @@ impl Context {
                     samples: OnceLock::new(),
                     neighbours: neighbours.clone(),
                     notes: notes.clone(),
+                    efs_keys: efs::Keys::default(),
                 })
             })
             .collect()
@@ -228,6 +233,10 @@ impl Context {
         &self.options
     }
 
+    pub(crate) fn efs_keys(&self) -> &efs::Keys {
+        &self.efs_keys
+    }
+
     /// How the cluster cache is doing, which all contexts of a source share.
     pub fn cache(&self) -> CacheStatus {
         self.cache.status()
@@ -258,6 +267,9 @@ impl Context {
         }
         let present = self.opened.volume.present().div_ceil(u64::from(facts.bytes_per_cluster.max(1)));
         let allocation = bitmap.map(|bitmap| Allocation::new(bitmap, facts.clusters.min(present)));
+        if self.options.efs_raw {
+            efs::rename(&mut scan);
+        }
         let read = started.elapsed();
         let taken = self.neighbours.taken(&self.entry, facts, watch)?;
         let mut catalogue = Catalogue::new(scan, facts, allocation, taken, view);
@@ -265,6 +277,9 @@ impl Context {
             let streams = file_system.streams(file).unwrap_or_default();
             streams.iter().flat_map(|stream| clusters_of_layout(&stream.layout)).collect()
         });
+        if self.options.efs_raw {
+            efs::set_sizes(self, &mut catalogue);
+        }
         let catalogue = Arc::new(catalogue);
         tracing::info!(
             volume = self.number(),
@@ -322,20 +337,54 @@ impl Context {
         if let Some(streams) = self.lock_at_hand().get(&index) {
             return Ok(streams.clone());
         }
-        let catalogue = self.need_catalogue()?;
-        let file_system = self.need_file_system()?;
-        let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
-        let cluster = file_system.facts().bytes_per_cluster;
-        let volume = self.volume_of(file.flags);
-        let streams: Streams = file_system
-            .streams(file)?
-            .into_iter()
-            .map(|stream| Arc::new(StreamState::new(catalogue, index, stream, &volume, cluster)))
-            .collect();
+        let streams = self.streams_of(self.need_catalogue()?, index)?;
         if streams.iter().map(|state| state.runs().len()).sum::<usize>() <= RUNS_AT_HAND {
             self.lock_at_hand().put(index, streams.clone());
         }
         Ok(streams)
+    }
+
+    /// The streams of the file with this index in a catalogue that the context may not have yet.
+    pub(crate) fn streams_of(&self, catalogue: &Catalogue, index: u32) -> Result<Streams, Error> {
+        let file_system = self.need_file_system()?;
+        let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
+        let cluster = file_system.facts().bytes_per_cluster;
+        let volume = self.volume_of(file.flags);
+        let mut streams = file_system.streams(file)?;
+        self.decrypt(catalogue, index, &mut streams);
+        let state = |stream| Arc::new(StreamState::new(catalogue, index, stream, &volume, cluster));
+        Ok(streams.into_iter().map(state).collect())
+    }
+
+    /// The attribute with which the file with this index is encrypted, and its content.
+    pub(crate) fn open_encryption(
+        &self,
+        catalogue: &Catalogue,
+        index: u32,
+    ) -> Result<Option<Readable>, Error> {
+        let file_system = self.need_file_system()?;
+        let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
+        let cluster = file_system.facts().bytes_per_cluster;
+        let volume = self.volume_of(file.flags);
+        let Some(stream) = file_system.encryption(file)? else { return Ok(None) };
+        let state = Arc::new(StreamState::new(catalogue, index, stream, &volume, cluster));
+        let volume = self.volume_of_stream(catalogue, index, &state);
+        let block = BlockId { volume: self.number(), record: file.record, stream: u32::MAX, unit: 0 };
+        let opening =
+            Opening { volume: &volume, cluster, overwritten: Overwritten::Error, cache: &self.cache, block };
+        let content = opening.open(&state)?;
+        Ok(Some((state, content)))
+    }
+
+    /// The volume as a stream of the file with this index is read.
+    pub(crate) fn volume_of_stream(
+        &self,
+        catalogue: &Catalogue,
+        index: u32,
+        state: &StreamState,
+    ) -> Arc<dyn ReadAt> {
+        let flags = catalogue.file(index).map_or(FileFlags::empty(), |file| file.flags);
+        self.remnants(index, state).unwrap_or_else(|| self.volume_of(flags))
     }
 
     fn lock_at_hand(&self) -> std::sync::MutexGuard<'_, LruCache<u32, Streams>> {
@@ -431,6 +480,9 @@ impl Context {
         if flags.contains(FileFlags::NO_CONTENT) {
             let reason = "no description of the content is left; only the name is known";
             return Err(Error::refused(ErrorKind::Damaged, reason));
+        }
+        if self.is_shown_raw(flags) {
+            return self.open_raw(index);
         }
         let streams = self.streams(index)?;
         match streams.first() {

@@ -123,7 +123,7 @@ impl Lines {
 
     fn rendering(&self) -> Option<&Rendering> {
         let catalogue = self.context.catalogue()?;
-        Some(self.lines.get_or_init(|| Rendering::new(catalogue, self.format)))
+        Some(self.lines.get_or_init(|| Rendering::new(&self.context, catalogue, self.format)))
     }
 }
 
@@ -140,7 +140,7 @@ impl Content for Lines {
         let mut done = 0;
         while done < buf.len() && offset + (done as u64) < rendering.size() {
             let at = offset + done as u64;
-            let (start, text) = rendering.part(catalogue, at);
+            let (start, text) = rendering.part(&self.context, catalogue, at);
             let piece = buf.get_mut(done..).unwrap_or_default();
             match text.as_slice().read_at(piece, at - start)? {
                 0 => break,

@@ -37,6 +37,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// The whole volume is searched for what its file table does not tell.
     pub deep: bool,
+    /// Encrypted files are their raw backup streams, with `.efsraw` behind their names.
+    pub efs_raw: bool,
 }
 
 impl Options {
@@ -52,6 +54,7 @@ impl Default for Options {
             streams_as_files: false,
             cache_bytes: Self::DEFAULT_CACHE,
             deep: false,
+            efs_raw: false,
         }
     }
 }

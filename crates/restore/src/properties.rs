@@ -37,11 +37,12 @@ enum Property {
     Provenance,
     Created,
     DeletedBetween,
+    Efs,
     Streams,
 }
 
 impl Property {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::State,
         Self::Confidence,
         Self::Reason,
@@ -53,6 +54,7 @@ impl Property {
         Self::Provenance,
         Self::Created,
         Self::DeletedBetween,
+        Self::Efs,
         Self::Streams,
     ];
 
@@ -69,6 +71,7 @@ impl Property {
             Self::Provenance => "provenance",
             Self::Created => "created",
             Self::DeletedBetween => "deleted_between",
+            Self::Efs => "efs",
             Self::Streams => "streams",
         }
     }
@@ -76,7 +79,7 @@ impl Property {
     /// True where the attribute stands in the list of the file's attributes. `whole`: nothing of the file is gone.
     fn is_listed(self, of: &Subject<'_>, whole: bool) -> bool {
         match self {
-            Self::Confidence | Self::Streams => true,
+            Self::Confidence | Self::Efs | Self::Streams => true,
             // To know all of it the file has to be read.
             Self::Unencrypted => {
                 of.state().is_some_and(|state| of.context.begins_unencrypted(of.index, &state))
@@ -117,6 +120,15 @@ impl Property {
             }
             Self::Created => Some(report::time(of.file.created)),
             Self::DeletedBetween => of.catalogue.deleted_between(of.index).map(|between| between.to_string()),
+            Self::Efs => {
+                let mut text = String::new();
+                for entry in of.context.who_can_decrypt(of.catalogue, of.index) {
+                    if text.len() < LIST_ROOM {
+                        let _ = writeln!(text, "{} {entry}", entry.list.as_str());
+                    }
+                }
+                Some(text.trim_end().to_owned()).filter(|text| !text.is_empty())
+            }
             Self::Streams => of.other_streams()?,
         })
     }

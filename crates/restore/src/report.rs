@@ -60,7 +60,9 @@ pub fn write(
         for window in entries.chunks(CHUNK * WINDOW) {
             let rendered: Vec<Vec<u8>> = window
                 .par_chunks(CHUNK)
-                .map(|chunk| catalogue.render(catalogue.findings(), format, &prefix, chunk, terminal))
+                .map(|chunk| {
+                    catalogue.render(context, catalogue.findings(), format, &prefix, chunk, terminal)
+                })
                 .collect();
             for chunk in rendered {
                 out.write_all(&chunk)?;
@@ -73,6 +75,7 @@ pub fn write(
 impl Catalogue {
     fn render(
         &self,
+        context: &Context,
         findings: &Findings,
         format: Format,
         prefix: &[u8],
@@ -88,7 +91,10 @@ impl Catalogue {
                 continue;
             };
             // Looking for the folders of each file takes as long as all the rest.
-            file.deleted = (format == Format::Jsonl).then(|| self.deleted_between(*index)).flatten();
+            if format == Format::Jsonl {
+                file.deleted = self.deleted_between(*index);
+                file.efs = context.who_can_decrypt(self, *index);
+            }
             match (format, &mut csv) {
                 (Format::Csv, Some(csv)) => write_csv(csv, &file),
                 (Format::Jsonl, _) => json::write(&file, &mut lines),
@@ -203,12 +209,12 @@ pub(crate) struct Rendering {
 }
 
 impl Rendering {
-    pub(crate) fn new(catalogue: &Catalogue, format: Format) -> Self {
+    pub(crate) fn new(context: &Context, catalogue: &Catalogue, format: Format) -> Self {
         let entries: Vec<(u32, Node)> = catalogue.entries().collect();
         let findings = catalogue.findings().snapshot();
         let sizes: Vec<u64> = entries
             .par_chunks(CHUNK)
-            .map(|chunk| catalogue.render(&findings, format, &[], chunk, false).len() as u64)
+            .map(|chunk| catalogue.render(context, &findings, format, &[], chunk, false).len() as u64)
             .collect();
         let mut offsets = vec![header(format).len() as u64];
         for size in sizes {
@@ -223,7 +229,7 @@ impl Rendering {
     }
 
     /// The part of the text that holds byte `offset`, and where that part begins.
-    pub(crate) fn part(&self, catalogue: &Catalogue, offset: u64) -> (u64, Vec<u8>) {
+    pub(crate) fn part(&self, context: &Context, catalogue: &Catalogue, offset: u64) -> (u64, Vec<u8>) {
         let chunk = self.offsets.partition_point(|start| *start <= offset);
         let Some(chunk) = chunk.checked_sub(1) else {
             return (0, header(self.format).into_bytes());
@@ -231,7 +237,7 @@ impl Rendering {
         let range: Range<usize> = chunk * CHUNK..((chunk + 1) * CHUNK).min(self.entries.len());
         let start = self.offsets.get(chunk).copied().unwrap_or(0);
         let entries = self.entries.get(range).unwrap_or_default();
-        (start, catalogue.render(&self.findings, self.format, &[], entries, false))
+        (start, catalogue.render(context, &self.findings, self.format, &[], entries, false))
     }
 }
 

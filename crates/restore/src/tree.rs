@@ -298,6 +298,27 @@ impl Tree {
         }
     }
 
+    /// Opens the raw backup stream of an encrypted file, whatever the tree shows of it. No key is needed for it.
+    ///
+    /// # Errors
+    /// When the file is not encrypted, or its `$EFS` attribute or a stream is lost.
+    pub fn open_efs_raw(&self, inode: Inode) -> Result<Arc<dyn Content>, Error> {
+        let (mounted, _, index) = self.file(inode)?;
+        mounted.context.open_raw(index)
+    }
+
+    /// Who can decrypt a file.
+    ///
+    /// # Errors
+    /// When the file is not encrypted, or its `$EFS` attribute is lost or of a version that is not known.
+    pub fn efs_metadata(&self, inode: Inode) -> Result<undelfs_efs::Metadata, Error> {
+        let (mounted, catalogue, index) = self.file(inode)?;
+        let known = mounted.context.efs_of(catalogue, index)?;
+        let known =
+            known.ok_or_else(|| Error::refused(ErrorKind::NotEncrypted, "the file is not encrypted"))?;
+        Ok(known.metadata?)
+    }
+
     /// The target of a symbolic link.
     ///
     /// # Errors

@@ -16,6 +16,10 @@ pub enum ErrorKind {
     PermissionDenied,
     /// Content is encrypted and no fitting key has been given.
     KeyNeeded,
+    /// What an encrypted file was to be made of is no raw backup stream.
+    NotExportFormat,
+    /// An encrypted file was asked for, and it is not encrypted.
+    NotEncrypted,
     /// Somebody else holds it.
     Busy,
     /// It is sound, but this program cannot read it.
@@ -38,16 +42,17 @@ impl ErrorKind {
     /// The Linux errno.
     pub fn errno(self) -> i32 {
         match self {
-            Self::Damaged | Self::Other => 5,               // EIO
-            Self::NotFound => 2,                            // ENOENT
-            Self::PermissionDenied | Self::KeyNeeded => 13, // EACCES
-            Self::Busy => 16,                               // EBUSY
-            Self::Unsupported => 95,                        // EOPNOTSUPP
-            Self::InvalidInput => 22,                       // EINVAL
-            Self::IsDirectory => 21,                        // EISDIR
-            Self::NotDirectory => 20,                       // ENOTDIR
-            Self::ReadOnly => 30,                           // EROFS
-            Self::Cancelled => 4,                           // EINTR
+            Self::Damaged | Self::Other => 5,                 // EIO
+            Self::NotFound => 2,                              // ENOENT
+            Self::PermissionDenied | Self::KeyNeeded => 13,   // EACCES
+            Self::Busy => 16,                                 // EBUSY
+            Self::Unsupported => 95,                          // EOPNOTSUPP
+            Self::InvalidInput => 22,                         // EINVAL
+            Self::NotExportFormat | Self::NotEncrypted => 22, // EINVAL
+            Self::IsDirectory => 21,                          // EISDIR
+            Self::NotDirectory => 20,                         // ENOTDIR
+            Self::ReadOnly => 30,                             // EROFS
+            Self::Cancelled => 4,                             // EINTR
         }
     }
 
@@ -58,6 +63,8 @@ impl ErrorKind {
             Self::NotFound => 0xC000_0034,         // STATUS_OBJECT_NAME_NOT_FOUND
             Self::PermissionDenied => 0xC000_0022, // STATUS_ACCESS_DENIED
             Self::KeyNeeded => 0xC000_0022,        // STATUS_ACCESS_DENIED
+            Self::NotExportFormat => 0xC000_0292,  // STATUS_NOT_EXPORT_FORMAT
+            Self::NotEncrypted => 0xC000_0291,     // STATUS_FILE_NOT_ENCRYPTED
             Self::Busy => 0xC000_0043,             // STATUS_SHARING_VIOLATION
             Self::Unsupported => 0xC000_00BB,      // STATUS_NOT_SUPPORTED
             Self::InvalidInput => 0xC000_000D,     // STATUS_INVALID_PARAMETER
@@ -75,6 +82,8 @@ impl ErrorKind {
             Self::Damaged => 1392,                         // ERROR_FILE_CORRUPT
             Self::NotFound => 2,                           // ERROR_FILE_NOT_FOUND
             Self::PermissionDenied | Self::KeyNeeded => 5, // ERROR_ACCESS_DENIED
+            Self::NotExportFormat => 6008,                 // ERROR_NOT_EXPORT_FORMAT
+            Self::NotEncrypted => 6007,                    // ERROR_FILE_NOT_ENCRYPTED
             Self::Busy => 32,                              // ERROR_SHARING_VIOLATION
             Self::Unsupported => 50,                       // ERROR_NOT_SUPPORTED
             Self::InvalidInput | Self::IsDirectory => 87,  // ERROR_INVALID_PARAMETER

@@ -36,6 +36,15 @@ pub trait FileSystem: Send + Sync {
     /// When the file's record cannot be read or is no longer the one that was scanned.
     fn streams(&self, file: &File) -> Result<Vec<Stream>, Error>;
 
+    /// The attribute with which a file's streams are encrypted, as it is stored; `None` where the file has none.
+    ///
+    /// # Errors
+    /// As [`streams`](FileSystem::streams).
+    fn encryption(&self, file: &File) -> Result<Option<Stream>, Error> {
+        let _ = file;
+        Ok(None)
+    }
+
     /// Where a symbolic link or junction points, `None` when the file is neither.
     ///
     /// # Errors
@@ -302,6 +311,9 @@ pub struct Stream {
     pub valid: u64,
     /// Where the bytes are.
     pub layout: Layout,
+    /// True where the stored bytes are encrypted with what [`FileSystem::encryption`] gives. Then it is refused, until
+    /// somebody who has a key gives it a codec.
+    pub encrypted: bool,
     /// How the stored bytes become content; `None` where they are the content.
     pub codec: Option<Arc<dyn Codec>>,
     /// Why the content cannot be given, where it cannot.
@@ -351,6 +363,11 @@ pub trait Codec: Send + Sync + fmt::Debug {
     /// [`ReadError::Decode`] where the stored bytes are not what the format demands.
     fn decode(&self, unit: u64, raw: &dyn ReadAt, out: &mut [u8]) -> Result<(), ReadError>;
 
+    /// The codec as one that works in place, for many units at once; [`decode`](Codec::decode) is not used then.
+    fn in_place(&self) -> Option<&dyn InPlace> {
+        None
+    }
+
     /// The ranges of content, in whole units, that are made of any byte in `stored`. Both ascend without touching each
     /// other; ranges of content may reach beyond its end. `raw` is as in [`decode`](Codec::decode), and need not
     /// give the bytes in `stored`.
@@ -370,6 +387,12 @@ pub trait Codec: Send + Sync + fmt::Debug {
         }
         units
     }
+}
+
+/// A [`Codec`] whose units become content where they stand, at a cost that is not worth keeping them.
+pub trait InPlace: Send + Sync {
+    /// Turns `units`, whole ones that follow each other, into content. The first stands at byte `offset` of the stream.
+    fn decode(&self, units: &mut [u8], offset: u64);
 }
 
 /// Why a stream's content cannot be given.

@@ -30,6 +30,31 @@ struct Line<'a> {
     deleted_after: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_before: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    efs: Vec<Efs<'a>>,
+}
+
+/// One who can decrypt a file.
+#[derive(Serialize)]
+struct Efs<'a> {
+    list: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
+}
+
+impl<'a> From<&'a undelfs_efs::Entry> for Efs<'a> {
+    fn from(entry: &'a undelfs_efs::Entry) -> Self {
+        Self {
+            list: entry.list.as_str(),
+            name: entry.name.as_deref(),
+            sid: entry.owner.as_ref().map(ToString::to_string),
+            certificate: entry.thumbprint.as_ref().map(ToString::to_string),
+        }
+    }
 }
 
 /// The bytes of a path that is no valid Unicode, in hexadecimal: JSON cannot say an unpaired surrogate in a form that
@@ -67,6 +92,7 @@ pub(super) fn write(of: &RestorableFile<'_>, out: &mut Vec<u8>) {
         provenance: report::provenance(of.provenance, file),
         deleted_after: of.deleted.and_then(|between| between.after).map(report::time),
         deleted_before: of.deleted.and_then(|between| between.before).map(report::time),
+        efs: of.efs.iter().map(Efs::from).collect(),
     };
     let start = out.len();
     if serde_json::to_writer(&mut *out, &line).is_err() {
@@ -112,6 +138,7 @@ mod tests {
                 reason,
                 deleted: None,
                 content: None,
+                efs: Vec::new(),
             };
             write(&of, &mut out);
             serde_json::from_slice(&out).unwrap()

@@ -152,7 +152,7 @@ fn a_reparse_point_names_the_algorithm_or_is_refused_with_what_it_is() {
 
 fn stream(name: &[u8], size: u64, content: &[u8]) -> Stream {
     let layout = Layout::Resident(content.into());
-    Stream { name: name.to_vec(), size, valid: 0, layout, codec: None, refusal: None }
+    Stream { name: name.to_vec(), size, valid: 0, layout, encrypted: false, codec: None, refusal: None }
 }
 
 #[test]

@@ -1,0 +1,170 @@
+//! Encrypted files: who can decrypt them, their streams as plain text, and as raw backup streams.
+
+mod import;
+mod raw;
+
+use std::sync::{Arc, OnceLock};
+
+use undelfs_efs::{Cipher, Efs, Entry, KeyRing, MAX_METADATA, Metadata};
+use undelfs_source::ErrorKind;
+use undelfs_volume::filesystem::{FileFlags, Refusal, Scan, Stream};
+
+use crate::{Catalogue, Content, Context, Error};
+
+pub use import::{Import, Imported, import};
+pub(crate) use raw::Raw;
+
+/// What a file is called whose raw backup stream is shown, behind its own name.
+const SUFFIX: &[u8] = b".efsraw";
+
+/// The keys of encrypted files that were given to a context.
+#[derive(Debug, Default)]
+pub(crate) struct Keys(OnceLock<Arc<KeyRing>>);
+
+/// What is known of how a file is encrypted.
+pub(crate) struct Encryption {
+    /// The `$EFS` attribute.
+    pub(crate) attribute: Vec<u8>,
+    /// What it says.
+    pub(crate) metadata: Result<Metadata, undelfs_volume::Error>,
+}
+
+impl Context {
+    /// Gives the private keys with which encrypted files are read. Must be called before the volume is scanned, and once.
+    ///
+    /// # Errors
+    /// When it was scanned, or has keys already.
+    pub fn set_efs_keys(&self, keys: Arc<KeyRing>) -> Result<(), Error> {
+        let late = self.catalogue().is_some() || self.efs_keys().0.set(keys).is_err();
+        match late {
+            true => {
+                let reason = "keys must be given before the volume is scanned";
+                Err(Error::refused(ErrorKind::InvalidInput, reason))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// The `$EFS` attribute of the file with this index, where it has one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or other files have overwritten it.
+    pub(crate) fn efs_of(&self, catalogue: &Catalogue, index: u32) -> Result<Option<Encryption>, Error> {
+        let Some((state, content)) = self.open_encryption(catalogue, index)? else {
+            return Ok(None);
+        };
+        if !state.overwritten.is_empty() {
+            let reason = "the `$EFS` attribute, without which nobody can decrypt the file, is overwritten";
+            return Err(Error::refused(ErrorKind::Damaged, reason));
+        }
+        let size = usize::try_from(content.size()).unwrap_or(usize::MAX);
+        let mut attribute = vec![0; size.min(MAX_METADATA)];
+        let read = content.read_at(&mut attribute, 0)?;
+        attribute.truncate(read);
+        let metadata = Metadata::parse(&attribute);
+        Ok(Some(Encryption { attribute, metadata }))
+    }
+
+    /// Who can decrypt the file with this index; nobody where it is not encrypted or nothing tells.
+    pub(crate) fn who_can_decrypt(&self, catalogue: &Catalogue, index: u32) -> Vec<Entry> {
+        let encrypted = catalogue.file(index).is_some_and(|file| file.flags.contains(FileFlags::ENCRYPTED));
+        let known = encrypted.then(|| self.efs_of(catalogue, index).ok().flatten()).flatten();
+        known.and_then(|known| known.metadata.ok()).map_or(Vec::new(), |metadata| metadata.entries)
+    }
+
+    /// Lets encrypted streams of the file with this index be decrypted, or says with which keys they could be.
+    pub(crate) fn decrypt(&self, catalogue: &Catalogue, index: u32, streams: &mut [Stream]) {
+        // What is refused for another reason could not be read with a key either.
+        let waits = |stream: &Stream| {
+            let refusal = stream.refusal.as_ref();
+            stream.encrypted && refusal.is_some_and(|refusal| refusal.kind == ErrorKind::KeyNeeded)
+        };
+        if !streams.iter().any(waits) {
+            return;
+        }
+        let unlocked = self.unlock_file(catalogue, index);
+        for stream in streams.iter_mut().filter(|stream| waits(stream)) {
+            match &unlocked {
+                Ok(efs) => {
+                    stream.codec = Some(Arc::new(efs.clone()));
+                    stream.refusal = None;
+                }
+                Err(refusal) => stream.refusal = Some(refusal.clone()),
+            }
+        }
+    }
+
+    fn unlock_file(&self, catalogue: &Catalogue, index: u32) -> Result<Efs, Refusal> {
+        let refused = |kind: ErrorKind, reason: String| Refusal { kind, reason };
+        let known =
+            self.efs_of(catalogue, index).map_err(|error| refused(error.kind(), error.to_string()))?;
+        let Some(known) = known else {
+            let reason = "the content is encrypted by EFS, and the `$EFS` attribute, without which nobody can decrypt \
+                          it, is lost";
+            return Err(refused(ErrorKind::Damaged, reason.to_owned()));
+        };
+        let metadata = known.metadata.map_err(|error| refused(error.kind(), error.to_string()))?;
+        let none = KeyRing::default();
+        let keys = self.efs_keys().0.get().map_or(&none, |keys| keys);
+        let (fek, entry) = keys.unlock(&metadata).map_err(|locked| refused(locked.kind, locked.reason))?;
+        tracing::debug!(index, %entry, cipher = %fek.algorithm(), "decrypted a file's key");
+        let cipher = Cipher::new(&fek).ok_or_else(|| {
+            refused(
+                ErrorKind::Unsupported,
+                format!("a key of {} has a length that it cannot have", fek.algorithm()),
+            )
+        })?;
+        Ok(Efs::new(Arc::new(cipher)))
+    }
+
+    /// True where the file with these flags is shown as its raw backup stream.
+    pub(crate) fn is_shown_raw(&self, flags: FileFlags) -> bool {
+        self.options().efs_raw && is_raw(flags)
+    }
+
+    /// Opens the raw backup stream of the file with this index, whether it is shown so or not.
+    ///
+    /// # Errors
+    /// When the file is not encrypted, or its `$EFS` attribute or a stream is lost.
+    pub(crate) fn open_raw(&self, index: u32) -> Result<Arc<dyn Content>, Error> {
+        Ok(Arc::new(Raw::open(self, self.need_catalogue()?, index)?))
+    }
+}
+
+fn is_raw(flags: FileFlags) -> bool {
+    flags.contains(FileFlags::ENCRYPTED) && !flags.intersects(FileFlags::DIRECTORY | FileFlags::LINK)
+}
+
+/// Gives encrypted files the names that their raw backup streams have. Their named streams are parts of these.
+pub(crate) fn rename(scan: &mut Scan) {
+    for link in &mut scan.links {
+        let Some(file) = scan.files.get(link.file as usize).filter(|file| is_raw(file.flags)) else {
+            continue;
+        };
+        let start = link.name_at as usize;
+        let name = scan.names.get(start..start + usize::from(link.name_len)).map(<[u8]>::to_vec);
+        let at = u32::try_from(scan.names.len());
+        let len = link.name_len.checked_add(SUFFIX.len() as u16);
+        if let (Some(name), Ok(at), Some(len)) = (name, at, len) {
+            tracing::trace!(record = file.record, "shown raw");
+            scan.names.extend_from_slice(&name);
+            scan.names.extend_from_slice(SUFFIX);
+            (link.name_at, link.name_len) = (at, len);
+        }
+    }
+    for file in scan.files.iter_mut().filter(|file| is_raw(file.flags)) {
+        file.flags.remove(FileFlags::NAMED_STREAMS);
+    }
+}
+
+/// Gives encrypted files the sizes of their raw backup streams. One that has none keeps its own, and cannot be read.
+pub(crate) fn set_sizes(context: &Context, catalogue: &mut Catalogue) {
+    let raw = |index: &u32| catalogue.file(*index).is_some_and(|file| is_raw(file.flags));
+    let sizes: Vec<(u32, u64)> = (0..catalogue.files())
+        .filter(raw)
+        .filter_map(|index| Some((index, raw::size(context, catalogue, index).ok()?)))
+        .collect();
+    for (index, size) in sizes {
+        catalogue.set_size(index, size);
+    }
+}
