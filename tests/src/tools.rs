@@ -19,14 +19,15 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("libbde-utils", &["bdemount"]),
     ("libvshadow-utils", &["vshadowmount"]),
     ("mount", &["losetup", "mount", "umount"]),
-    ("ntfs-3g", &["mkntfs", "ntfs-3g", "ntfscat", "ntfscp", "ntfsinfo"]),
+    ("ntfs-3g", &["mkntfs", "ntfs-3g", "ntfscat", "ntfscp", "ntfsdecrypt", "ntfsinfo"]),
+    ("openssl", &["openssl"]),
     ("python3-libfsntfs", &["/usr/bin/python3"]),
     ("python3-pip", &["python3"]),
     ("qemu-utils", &["qemu-img"]),
     ("rsync", &["rsync"]),
     ("sleuthkit", &["fls", "icat", "istat", "mactime", "tsk_recover"]),
     ("strace", &["strace"]),
-    ("util-linux", &["flock", "setpriv"]),
+    ("util-linux", &["flock", "setpriv", "setsid"]),
     ("wimtools", &["wimlib-imagex"]),
 ];
 

@@ -163,6 +163,8 @@ bitflags! {
         const LOG_NAME = 1 << 13;
         /// Only a journal knows the file: its record is another file's by now.
         const JOURNAL_ONLY = 1 << 14;
+        /// Shown as its raw backup stream. No file system sets it.
+        const RAW = 1 << 15;
     }
 }
 
