@@ -12,6 +12,7 @@ pub mod cheese;
 pub mod content;
 pub mod demo;
 pub mod disk;
+pub mod efs;
 pub mod encrypted;
 pub mod faulty;
 pub mod fmapi;

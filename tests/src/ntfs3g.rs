@@ -69,6 +69,11 @@ impl Volume {
         Self::mount(image, "show_sys_files,streams_interface=windows,noatime")
     }
 
+    /// Mounts `image` so that encrypted files are written as they are stored; named streams are `file:stream`.
+    pub fn efs_raw(image: &Path) -> Self {
+        Self::mount(image, "efs_raw,streams_interface=windows,noatime")
+    }
+
     /// Mounts `image` for reading only.
     pub fn read(image: &Path, streams: Streams) -> Self {
         let interface = if streams == Streams::Windows { "windows" } else { "xattr" };

@@ -268,7 +268,7 @@ impl Context {
         let present = self.opened.volume.present().div_ceil(u64::from(facts.bytes_per_cluster.max(1)));
         let allocation = bitmap.map(|bitmap| Allocation::new(bitmap, facts.clusters.min(present)));
         if self.options.efs_raw {
-            efs::rename(&mut scan);
+            efs::show_raw(&mut scan);
         }
         let read = started.elapsed();
         let taken = self.neighbours.taken(&self.entry, facts, watch)?;
@@ -481,7 +481,7 @@ impl Context {
             let reason = "no description of the content is left; only the name is known";
             return Err(Error::refused(ErrorKind::Damaged, reason));
         }
-        if self.is_shown_raw(flags) {
+        if flags.contains(FileFlags::RAW) {
             return self.open_raw(index);
         }
         let streams = self.streams(index)?;

@@ -15,7 +15,7 @@ pub use import::{Import, Imported, import};
 pub(crate) use raw::Raw;
 
 /// What a file is called whose raw backup stream is shown, behind its own name.
-const SUFFIX: &[u8] = b".efsraw";
+pub(crate) const SUFFIX: &str = ".efsraw";
 
 /// The keys of encrypted files that were given to a context.
 #[derive(Debug, Default)]
@@ -117,11 +117,6 @@ impl Context {
         Ok(Efs::new(Arc::new(cipher)))
     }
 
-    /// True where the file with these flags is shown as its raw backup stream.
-    pub(crate) fn is_shown_raw(&self, flags: FileFlags) -> bool {
-        self.options().efs_raw && is_raw(flags)
-    }
-
     /// Opens the raw backup stream of the file with this index, whether it is shown so or not.
     ///
     /// # Errors
@@ -131,35 +126,36 @@ impl Context {
     }
 }
 
-fn is_raw(flags: FileFlags) -> bool {
-    flags.contains(FileFlags::ENCRYPTED) && !flags.intersects(FileFlags::DIRECTORY | FileFlags::LINK)
-}
-
-/// Gives encrypted files the names that their raw backup streams have. Their named streams are parts of these.
-pub(crate) fn rename(scan: &mut Scan) {
+/// Lets encrypted files be shown as their raw backup streams, under names that say so. Their named streams are parts of
+/// these.
+pub(crate) fn show_raw(scan: &mut Scan) {
+    for file in &mut scan.files {
+        let other = FileFlags::DIRECTORY | FileFlags::LINK;
+        if file.flags.contains(FileFlags::ENCRYPTED) && !file.flags.intersects(other) {
+            file.flags.insert(FileFlags::RAW);
+            file.flags.remove(FileFlags::NAMED_STREAMS);
+        }
+    }
     for link in &mut scan.links {
-        let Some(file) = scan.files.get(link.file as usize).filter(|file| is_raw(file.flags)) else {
+        let file = scan.files.get(link.file as usize);
+        if !file.is_some_and(|file| file.flags.contains(FileFlags::RAW)) {
             continue;
-        };
+        }
         let start = link.name_at as usize;
         let name = scan.names.get(start..start + usize::from(link.name_len)).map(<[u8]>::to_vec);
         let at = u32::try_from(scan.names.len());
         let len = link.name_len.checked_add(SUFFIX.len() as u16);
         if let (Some(name), Ok(at), Some(len)) = (name, at, len) {
-            tracing::trace!(record = file.record, "shown raw");
             scan.names.extend_from_slice(&name);
-            scan.names.extend_from_slice(SUFFIX);
+            scan.names.extend_from_slice(SUFFIX.as_bytes());
             (link.name_at, link.name_len) = (at, len);
         }
-    }
-    for file in scan.files.iter_mut().filter(|file| is_raw(file.flags)) {
-        file.flags.remove(FileFlags::NAMED_STREAMS);
     }
 }
 
 /// Gives encrypted files the sizes of their raw backup streams. One that has none keeps its own, and cannot be read.
 pub(crate) fn set_sizes(context: &Context, catalogue: &mut Catalogue) {
-    let raw = |index: &u32| catalogue.file(*index).is_some_and(|file| is_raw(file.flags));
+    let raw = |index: &u32| catalogue.file(*index).is_some_and(|file| file.flags.contains(FileFlags::RAW));
     let sizes: Vec<(u32, u64)> = (0..catalogue.files())
         .filter(raw)
         .filter_map(|index| Some((index, raw::size(context, catalogue, index).ok()?)))

@@ -176,3 +176,105 @@ impl Content for InPlaceContent {
         self.raw.runs().len() + self.parts.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use undelfs_volume::filesystem::{InPlace, Lost};
+
+    use super::*;
+
+    const UNIT: u64 = 512;
+
+    /// Turns every byte by one that depends on the unit.
+    #[derive(Debug)]
+    struct Turn;
+
+    impl Codec for Turn {
+        fn unit(&self) -> u64 {
+            UNIT
+        }
+
+        fn decode(&self, _: u64, _: &dyn ReadAt, _: &mut [u8]) -> Result<(), ReadError> {
+            unreachable!("it works in place")
+        }
+
+        fn in_place(&self) -> Option<&dyn InPlace> {
+            Some(self)
+        }
+    }
+
+    impl InPlace for Turn {
+        fn decode(&self, units: &mut [u8], offset: u64) {
+            assert!(units.len().is_multiple_of(512) && offset.is_multiple_of(UNIT));
+            for (unit, number) in units.chunks_mut(512).zip(offset / UNIT..) {
+                unit.iter_mut().for_each(|byte| *byte ^= key(number));
+            }
+        }
+    }
+
+    fn key(unit: u64) -> u8 {
+        (unit % 255) as u8 + 1
+    }
+
+    const SIZE: u64 = 9000;
+    const VALID: u64 = 8300;
+
+    /// Nine clusters of 1024 bytes: two that are stored, a hole, a lost one, five more of which the second is another
+    /// file's by now.
+    fn content(overwritten: Overwritten) -> InPlaceContent {
+        let runs = [
+            Run { first: 0, count: 2, place: Place::At(3) },
+            Run { first: 2, count: 1, place: Place::Hole },
+            Run { first: 3, count: 1, place: Place::Lost },
+            Run { first: 4, count: 1, place: Place::At(6) },
+            Run {
+                first: 5,
+                count: 1,
+                place: if overwritten == Overwritten::Raw { Place::At(7) } else { Place::Lost },
+            },
+            Run { first: 6, count: 3, place: Place::At(8) },
+        ];
+        let volume: Vec<u8> = (0..12 * 1024_u32).map(|at| (at % 253) as u8).collect();
+        let raw = RunReader::new(Arc::new(volume), runs.into(), 1024, 9 * 1024, 9 * 1024, Lost::Error);
+        let gone = [3 * 1024..4 * 1024, 5 * 1024..6 * 1024];
+        InPlaceContent::new(Arc::new(Turn), raw, 1024, SIZE, VALID, &gone, overwritten)
+    }
+
+    fn expected(at: u64, overwritten: Overwritten) -> u8 {
+        let stored = |cluster: u64| ((cluster * 1024 + at % 1024) % 253) as u8;
+        match at / 1024 {
+            _ if at >= VALID => 0,
+            cluster @ 0..2 => stored(cluster + 3) ^ key(at / UNIT),
+            2 | 3 => 0,
+            4 => stored(6) ^ key(at / UNIT),
+            5 if overwritten == Overwritten::Raw => stored(7),
+            5 => 0,
+            cluster => stored(cluster + 2) ^ key(at / UNIT),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_part_is_decoded_where_it_is_stored_and_zeros_elsewhere(
+            at in 0..SIZE + 10, len in 0_usize..9000, raw: bool,
+        ) {
+            let overwritten = if raw { Overwritten::Raw } else { Overwritten::Zeros };
+            let mut buf = vec![0xAA; len];
+            let read = content(overwritten).read_at(&mut buf, at).unwrap();
+            prop_assert_eq!(read as u64, SIZE.saturating_sub(at).min(len as u64));
+            for (byte, at) in buf[..read].iter().zip(at..) {
+                prop_assert_eq!(*byte, expected(at, overwritten), "byte {}", at);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_gone_is_an_error_where_that_is_asked_for_and_nothing_else_is() {
+        let content = content(Overwritten::Error);
+        for unit in 0..SIZE.div_ceil(UNIT) {
+            let gone = matches!(unit / 2, 3 | 5);
+            assert_eq!(content.read_at(&mut [0; 512], unit * UNIT).is_err(), gone, "unit {unit}");
+        }
+    }
+}

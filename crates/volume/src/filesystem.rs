@@ -135,7 +135,7 @@ impl FileTime {
 bitflags! {
     /// What a scan tells of a file in one bit each.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct FileFlags: u16 {
+    pub struct FileFlags: u32 {
         /// Deleted.
         const REMOVED = 1;
         /// A directory.
@@ -168,6 +168,8 @@ bitflags! {
         const JOURNAL_ONLY = 1 << 14;
         /// The content is kept elsewhere than in the file: by a cloud service, or in a store for deduplication.
         const ELSEWHERE = 1 << 15;
+        /// Shown as its raw backup stream. No file system sets it.
+        const RAW = 1 << 16;
     }
 }
 

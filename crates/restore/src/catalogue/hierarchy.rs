@@ -6,7 +6,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use undelfs_volume::filesystem::{File, FileFlags, Link, RecordTable};
 
 use super::placement::{LostParent, NONE, Placement, ROOTLESS, links_of, lost_parent};
-use crate::names;
+use crate::{efs, names};
 
 /// A name in the tree: the link with this index, or a node that no name on the volume stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -374,7 +374,9 @@ impl Hierarchy {
                 None => {
                     let file = self.unnamed.get((slot - self.made_slots()) as usize);
                     let record = file.and_then(|file| lists.files.get(*file as usize));
-                    format!("record {}", record.map_or(0, |file| file.record))
+                    let raw = record.is_some_and(|file| file.flags.contains(FileFlags::RAW));
+                    let suffix = if raw { efs::SUFFIX } else { "" };
+                    format!("record {}{suffix}", record.map_or(0, |file| file.record))
                 }
             },
         };

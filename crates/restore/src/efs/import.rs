@@ -357,20 +357,14 @@ impl Sink for Writer<'_> {
 
 /// Lets a file whose streams hold encrypted bytes be an encrypted file.
 fn set_efs(path: &Path, metadata: &[u8]) -> Result<(), Error> {
-    let names: [&[u8]; 2] = [b"system.ntfs_efsinfo", b"user.ntfs.efsinfo"];
-    let mut last = None;
-    for name in names {
-        match set_attribute(path, name, metadata) {
-            Ok(()) => return Ok(()),
-            Err(error) => last = Some(error),
-        }
-    }
-    let error = last.map_or_else(String::new, |error| format!(" ({error})"));
-    let reason = format!(
-        "an encrypted file can be made only on NTFS that ntfs-3g has mounted with the option efs_raw{error}; give a key, so \
-         that it is decrypted"
-    );
-    Err(Error::refused(ErrorKind::Unsupported, reason))
+    // Its other name, user.ntfs.efsinfo, every file system would take.
+    set_attribute(path, b"system.ntfs_efsinfo", metadata).map_err(|error| {
+        let reason = format!(
+            "an encrypted file can be made only on NTFS that ntfs-3g has mounted with the option efs_raw ({error}); give a \
+             key, so that it is decrypted"
+        );
+        Error::refused(ErrorKind::Unsupported, reason)
+    })
 }
 
 #[cfg(unix)]
