@@ -18,6 +18,7 @@ use crate::{
     attribute::{Form, kind},
     batch::ROOT,
     index_entry::{self, HEADER as ENTRY, STEP},
+    journal::usn::is_plausible,
     name,
     record::{Reference, apply_fixups},
     streams::FileRecords,
@@ -81,7 +82,10 @@ fn names_in_slack(ntfs: &Ntfs, scan: &Scan, index: u32, file: &File) -> Vec<Evid
     let mut found = Vec::new();
     for slack in records.slack() {
         for content in (0..slack.len()).step_by(STEP).filter_map(|at| slack.get(at..)) {
-            let Some(name) = FileName::parse(content).filter(|name| name.namespace != Namespace::Dos) else {
+            let sound = |name: &FileName<'_>| {
+                name.namespace != Namespace::Dos && name.is_possible() && is_plausible(name.changed)
+            };
+            let Some(name) = FileName::parse(content).filter(sound) else {
                 continue;
             };
             let parent = match u32::try_from(name.parent.record) {

@@ -56,6 +56,7 @@ pub fn parse(bytes: &[u8]) -> Option<(Reference, FileName<'_>, Facts)> {
     let file = Reference::new(u64_at(bytes, 0)?);
     let facts = Facts::parse(content);
     let sound = length == name.name.len().saturating_add(NAME)
+        && name.is_possible()
         && file.sequence != 0
         && name.parent.sequence != 0
         && facts.size <= crate::batch::MAX_SIZE;
