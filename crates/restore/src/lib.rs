@@ -32,6 +32,7 @@ mod survey;
 mod taken;
 mod tree;
 mod unencrypted;
+pub mod windows;
 
 pub use cache::CacheStatus;
 pub use catalogue::{Catalogue, Count, DeletedBetween, RestorableFile};
@@ -47,7 +48,7 @@ pub use lost::{Inside, KeptSearch, Lost, LostVolume, lost_volumes};
 pub use options::{Options, Overwritten, Selection, View};
 pub use report::{Format, time, write};
 pub use survey::{Survey, survey};
-pub use tree::{Attributes, DirEntry, NodeKind, Space, Tree};
+pub use tree::{Attributes, DirEntry, NamedStream, NodeKind, Space, Tree};
 pub use undelfs_bitlocker as bitlocker;
 pub use undelfs_efs as efs_format;
 pub use undelfs_vss as vss;

@@ -3,6 +3,7 @@
 //! It is the same for every back end: nodes are named by [`Inode`], directories are read from any position.
 
 mod listing;
+mod named_streams;
 mod stat;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::{
     inode::Id,
     properties,
 };
+pub use named_streams::NamedStream;
 use stat::directory_attributes;
 
 /// What a node is.
