@@ -73,6 +73,37 @@ pub(super) fn read(
     Ok(done)
 }
 
+/// Size in bytes of a device that does not tell it, by reading: the end of the last sector of [`ALIGN`] bytes that is
+/// there. Takes some hundred reads at most. An error of the medium in a place that is tried counts as its end.
+pub(super) fn probe(mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<u64> {
+    let mut memory = vec![0u8; 2 * ALIGN];
+    let pad = memory.as_ptr().align_offset(ALIGN);
+    let Some(piece) = memory.get_mut(pad..).and_then(|rest| rest.get_mut(..ALIGN)) else {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    };
+    // The first one tells what is wrong with a device that cannot be read at all.
+    let first = fill(piece, 0, &mut read)?;
+    if first < ALIGN {
+        return Ok(first as u64);
+    }
+    const UNIT: u64 = ALIGN as u64;
+    let mut there = |unit: u64| {
+        let read = unit.checked_mul(UNIT).map(|at| fill(piece, at, &mut read));
+        read.is_some_and(|read| read.is_ok_and(|read| read > 0))
+    };
+    let mut beyond = 1u64;
+    while beyond < u64::MAX / UNIT / 2 && there(beyond) {
+        beyond = beyond.saturating_mul(2);
+    }
+    let mut within = beyond / 2;
+    while beyond.saturating_sub(within) > 1 {
+        let middle = within.midpoint(beyond);
+        if there(middle) { within = middle } else { beyond = middle }
+    }
+    let last = within.saturating_mul(UNIT);
+    Ok(last.saturating_add(fill(piece, last, &mut read).unwrap_or(0) as u64))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -80,6 +111,15 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn the_size_of_a_device_that_does_not_tell_it_is_found(size in prop_oneof![0u64..200_000, any::<u64>()]) {
+            let size = size >> 3 & !511;
+            let found = probe(|piece, at| {
+                Ok(usize::try_from(size.saturating_sub(at)).unwrap().min(piece.len()))
+            }).unwrap();
+            prop_assert_eq!(found, size);
+        }
+
         #[test]
         fn any_range_of_a_device_is_read_by_whole_sectors(
             sectors in 1usize..40,

@@ -119,10 +119,18 @@ impl Handle {
             Some(number) => lock_volumes_of(number, path)?,
         };
         let geometry = control::geometry(&file);
-        let size = control::length(&file)
-            .or_else(|error| geometry.as_ref().map(|geometry| geometry.bytes).map_err(|_| error))
-            .or_else(|error| control::end(&file).map_err(|_| error))
-            .map_err(|error| refusal(path, true, error))?;
+        // Not every driver answers every question, and some answer with nothing.
+        let told = [
+            control::length(&file),
+            geometry.as_ref().map_or(Ok(0), |geometry| Ok(geometry.bytes)),
+            control::end(&file),
+        ];
+        let told = told.into_iter().filter_map(Result::ok).find(|size| *size > 0);
+        let size = match told {
+            Some(size) => size,
+            None => aligned::probe(|piece, at| file.seek_read(piece, at))
+                .map_err(|error| refusal(path, true, error))?,
+        };
         let sector_size = geometry.ok().map(|geometry| geometry.sector_size);
         let possible = sector_size.filter(|size| size.is_power_of_two() && (512..=65536).contains(size));
         let sector_size = possible.unwrap_or(IMAGE_SECTOR);
