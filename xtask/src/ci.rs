@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: what every commit must pass.
 
-use crate::{run, test};
+use crate::{run, test, windows};
 
 /// The version that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
@@ -19,6 +19,7 @@ pub(crate) fn run() -> Result<(), String> {
     let mut doc = run::cargo(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
     run::run(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     deny()?;
+    windows::run()?;
     test::run(&["--locked".to_owned()])
 }
 

@@ -50,6 +50,15 @@ const OPEN_NO_DIRECTORY: u32 = 0x40;
 const OPEN: u32 = 1;
 const OPEN_IF: u32 = 3;
 
+/// What somebody wants who opens a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Intent {
+    Read,
+    /// To read it, and to make it where it does not exist.
+    ReadOrMake,
+    Write,
+}
+
 fn nt(status: u32) -> FspError {
     FspError::NTSTATUS(status.cast_signed())
 }
@@ -124,23 +133,27 @@ impl TreeFs {
         self.contents.get(open.node.inode, || self.tree.open(open.node.inode))
     }
 
-    /// Whether the request that is answered just now can only be meant to change something.
-    fn wants_to_write(&self) -> bool {
+    /// What the request that is answered just now wants of a file.
+    fn intent(&self) -> Intent {
         // SAFETY: only called while a callback answers a request.
-        let wants = unsafe {
+        let intent = unsafe {
             self.with_operation_request(|request| {
                 if request.Kind != FspTransactKind::FspFsctlTransactCreateKind as u32 {
-                    return false;
+                    return Intent::Read;
                 }
                 // The kind says which field of the union it is.
                 let create = &request.Req.Create;
-                let disposition = create.CreateOptions >> 24;
-                !matches!(disposition, OPEN | OPEN_IF)
-                    || create.DesiredAccess & WRITE_ACCESS != 0
-                    || create.CreateOptions & DELETE_ON_CLOSE != 0
+                let writes =
+                    create.DesiredAccess & WRITE_ACCESS != 0 || create.CreateOptions & DELETE_ON_CLOSE != 0;
+                match create.CreateOptions >> 24 {
+                    OPEN | OPEN_IF if writes => Intent::Write,
+                    OPEN => Intent::Read,
+                    OPEN_IF => Intent::ReadOrMake,
+                    _ => Intent::Write,
+                }
             })
         };
-        wants.unwrap_or(false)
+        intent.unwrap_or(Intent::Read)
     }
 
     fn copy_security(&self, target: Option<&mut [c_void]>) -> Result<u64, FspError> {
@@ -201,13 +214,17 @@ impl FileSystemContext for TreeFs {
         security_descriptor: Option<&mut [c_void]>,
         resolve: impl FnOnce(&U16CStr) -> Option<FileSecurity>,
     ) -> winfsp::Result<FileSecurity> {
+        let intent = self.intent();
         // Before the rights are looked at, which would say that access is denied; the volume being read-only comes first.
-        if self.wants_to_write() {
+        if intent == Intent::Write {
             return Err(nt(STATUS_MEDIA_WRITE_PROTECTED));
         }
         let found = match lookup::find(&self.tree, file_name.as_slice()) {
             Err(Missing::BehindLink) => {
                 return resolve(file_name).ok_or_else(|| nt(STATUS_OBJECT_PATH_NOT_FOUND));
+            }
+            Err(Missing::Name) if intent == Intent::ReadOrMake => {
+                return Err(nt(STATUS_MEDIA_WRITE_PROTECTED));
             }
             _ => self.find(file_name)?,
         };
@@ -227,6 +244,10 @@ impl FileSystemContext for TreeFs {
         _: u32,
         info: &mut OpenFileInfo,
     ) -> winfsp::Result<Open> {
+        // The kernel itself is not asked for its rights, nor for the security of what it opens.
+        if self.intent() == Intent::Write {
+            return Err(nt(STATUS_MEDIA_WRITE_PROTECTED));
+        }
         let Found { node, file, kind, path } = self.find(file_name)?;
         let directory = node.kind == NodeKind::Directory;
         if options & OPEN_DIRECTORY != 0 && !directory && node.kind != NodeKind::Link {
