@@ -116,14 +116,12 @@ impl Bench {
         let folders = [("scan, 3000 folders", &self.many), ("scan, 2 folders", &self.crowded)];
         for (what, image) in folders {
             warm(image)?;
-            let mut scan = Command::new(&self.undelfs);
-            scan.args(["scan", "--format", "csv"]).arg(image);
-            let mut fls = Command::new("fls");
-            fls.arg("-rdp").arg(image);
-            let times: Result<Vec<_>, _> = (0..PASSES).map(|_| run::timed(&mut scan)).collect();
+            let args = ["scan".as_ref(), "--format".as_ref(), "csv".as_ref(), image.as_os_str()];
+            let scan = || run::command(&self.undelfs, args);
+            let times: Result<Vec<_>, _> = (0..PASSES).map(|_| run::timed(&mut scan())).collect();
             let ours = Value::Time(median(times?));
-            let theirs = Value::Time(run::timed(&mut fls)?);
-            at_least(HALF, &mut scan)?;
+            let theirs = Value::Time(run::timed(Command::new("fls").arg("-rdp").arg(image))?);
+            at_least(HALF, &mut scan())?;
             figures.push(Figure { what, ours, peer: "fls", theirs, goal: Goal::AtMost(0.005) });
         }
         Ok(figures)
