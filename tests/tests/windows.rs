@@ -46,7 +46,8 @@ fn same(dir: &Path, args: &[&str]) -> Vec<u8> {
     assert_eq!(linux.status.code(), windows.status.code(), "{args:?}: {} {}", said(&linux), said(&windows));
     if linux.stdout != windows.stdout {
         let (linux, windows) = (linux.stdout, windows.stdout);
-        let lines = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>();
+        let lines =
+            |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>();
         let pair = lines(&linux).into_iter().zip(lines(&windows)).find(|(one, other)| one != other);
         panic!("{args:?}: {} and {} bytes; first difference {pair:?}", linux.len(), windows.len());
     }
@@ -100,15 +101,21 @@ fn restored_files_have_the_same_hashes_on_both_systems() {
     let Made { image, .. } = Recipe { files: 300, ..Recipe::new(902) }.make(dir.path());
     let image = image.to_str().unwrap();
     let restore = |mut command: Command, dest: &str| {
-        command.args(["restore", image, "/", dest, "--view", "all", "--streams", "files"]).current_dir(dir.path());
+        command
+            .args(["restore", image, "/", dest, "--view", "all", "--streams", "files"])
+            .current_dir(dir.path());
         let output = command.output().unwrap();
         let text = fs::read_to_string(dir.path().join(dest).join("undelfs-manifest.jsonl"))
             .unwrap_or_else(|error| panic!("{error}: {}", tools::said(&output)));
         // By the path in the tree: a name that one system cannot have is another one there.
         let sums = text.lines().map(|line| {
             let line: Value = serde_json::from_str(line).unwrap();
-            let path = ["tree_path_hex", "path_hex", "tree_path", "path"].iter().find_map(|key| line.get(key));
-            (path.unwrap().to_string(), (line["sha256"].clone(), line["size"].clone(), line["restored"].clone()))
+            let path =
+                ["tree_path_hex", "path_hex", "tree_path", "path"].iter().find_map(|key| line.get(key));
+            (
+                path.unwrap().to_string(),
+                (line["sha256"].clone(), line["size"].clone(), line["restored"].clone()),
+            )
         });
         (output.status.code(), sums.collect::<BTreeMap<_, _>>())
     };
@@ -146,7 +153,11 @@ fn without_winfsp_the_program_runs_and_says_what_mounting_needs() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("winget install"), "{}", tools::said(&output));
     let output = windows().args(["umount", "X:"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("no tree of undelfs"), "{}", tools::said(&output));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("no tree of undelfs"),
+        "{}",
+        tools::said(&output)
+    );
 }
 
 /// The nodes of the Linux mount, their contents one behind the other, and the image, for the test of the back end.

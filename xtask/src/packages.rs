@@ -38,6 +38,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 /// What building for Windows and running it takes. The compiler and the source of its standard library are of one version.
 const FOR_WINDOWS: &[(&str, &str)] = &[
     ("/usr/bin/cargo", "cargo-web"),
+    ("/usr/bin/cargo-clippy", "rust-web-clippy"),
     ("/usr/bin/rustc", "rustc-web"),
     ("/usr/share/doc/rust-web-src/copyright", "rust-web-src"),
     ("wine", "wine"),

@@ -52,6 +52,11 @@ pub(crate) fn system_cargo() -> Command {
             command.env_remove(name);
         }
     }
+    // Rustup's stand-ins for cargo's further commands would use its compiler.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let rest = env::split_paths(&path).filter(|folder| !folder.ends_with(".cargo/bin"));
+    let path = env::join_paths(std::iter::once(PathBuf::from("/usr/bin")).chain(rest));
+    command.env("PATH", path.unwrap_or_else(|_| "/usr/bin:/bin".into()));
     command
 }
 

@@ -4,7 +4,7 @@
 //! Programs run under Wine. What is tested so and what is not stands in `docs/windows.md`.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
@@ -123,8 +123,9 @@ fn test_units(prefix: &Path) -> Result<PathBuf, String> {
     let mut list = cargo("test", GNU, prefix);
     list.args(["--package", "undelfs", "--bins", "--no-run", "--message-format", "json"]);
     let said = run::output(&mut list)?;
-    let executable = said.lines().filter_map(|line| line.split_once("\"executable\":\"")?.1.split_once('"'));
-    let (path, _) = executable.last().ok_or("cargo does not say where the tests of the program are")?;
+    let mut executable =
+        said.lines().filter_map(|line| line.split_once("\"executable\":\"")?.1.split_once('"'));
+    let (path, _) = executable.next_back().ok_or("cargo does not say where the tests of the program are")?;
     Ok(path.into())
 }
 
@@ -142,7 +143,8 @@ fn winfsp_dll(prefix: &Path) -> Result<PathBuf, String> {
         plain
     };
     let said = run::output(&mut metadata)?;
-    let paths = said.split("\"manifest_path\":\"").filter_map(|rest| rest.split_once('"').map(|(path, _)| path));
+    let paths =
+        said.split("\"manifest_path\":\"").filter_map(|rest| rest.split_once('"').map(|(path, _)| path));
     let manifest = paths
         .map(Path::new)
         .find(|path| {
@@ -165,15 +167,11 @@ fn test_program(prefix: &Path, program: &Path, tests: &Path) -> Result<(), Strin
     run::run(&mut test)
 }
 
-/// Checks everything, tests too, as Microsoft's tool chain would compile it. A warning is an error.
+/// Checks and lints everything, tests too, as Microsoft's tool chain would compile it. A warning is an error.
 fn check_msvc(prefix: &Path) -> Result<(), String> {
-    let mut check = cargo("check", MSVC, prefix);
+    let mut check = cargo("clippy", MSVC, prefix);
     check.args(["--workspace", "--all-targets"]).args(NOT_FOR_WINDOWS);
-    // A folder of its own: other flags would make cargo build all of the other target anew.
-    let flags = env::var("RUSTFLAGS").unwrap_or_default();
-    check.env("RUSTFLAGS", format!("{flags} -D warnings").trim());
-    check.env("CARGO_TARGET_DIR", folder()?.join("msvc"));
-    run::run(&mut check)
+    run::run(check.args(["--", "-D", "warnings"]))
 }
 
 fn make_folder(folder: &Path) -> Result<(), String> {
