@@ -12,7 +12,9 @@ use std::{
 use serde_json::{Value, json};
 use undelfs_tests::{
     content::hex,
-    demo, guard,
+    demo,
+    fmapi::{self, How, Program},
+    guard,
     program::{self, Tree},
     recipe::{Made, Recipe},
     tools,
@@ -158,6 +160,56 @@ fn without_winfsp_the_program_runs_and_says_what_mounting_needs() {
         "{}",
         tools::said(&output)
     );
+}
+
+/// Compiles an example of the C library for Windows.
+fn example(name: &str, dir: &Path) -> PathBuf {
+    let program = dir.join(name).with_extension("exe");
+    tools::succeed(
+        Command::new("x86_64-w64-mingw32-gcc")
+            .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"])
+            // A DWORD is a `long` there, of the same 32 bits as the `int` that the format says.
+            .args(["-Wno-format", "-Wno-cast-function-type", "-D__USE_MINGW_ANSI_STDIO=1", "-I"])
+            .arg(fmapi::home().join("include"))
+            .arg(fmapi::example(name))
+            .arg("-o")
+            .arg(&program),
+    );
+    program
+}
+
+#[test]
+fn programs_in_c_get_the_same_from_the_dll_as_from_the_library_of_linux() {
+    let dir = guard::scratch();
+    let Made { image, .. } = Recipe { files: 200, ..Recipe::new(904) }.make(dir.path());
+    let dll = variable("UNDELFS_EXE").with_file_name("fmapi.dll");
+    assert!(dll.is_file(), "{} is missing", dll.display());
+    let run = |name: &str, args: &[&str]| {
+        let mut command = Command::new("wine");
+        command.arg(example(name, dir.path())).arg(&image).args(args).env("FMAPI_LIBRARY", &dll);
+        tools::succeed(command.current_dir(dir.path())).stdout
+    };
+    for (name, args) in
+        [("scan", &["all"][..]), ("scan", &[]), ("version_check", &[]), ("detect_boot_sector", &[])]
+    {
+        let linux = Program::compile(&fmapi::example(name), dir.path(), How::Plain);
+        let args_with_image = [image.to_str().unwrap()].into_iter().chain(args.iter().copied());
+        assert!(run(name, args) == linux.run(args_with_image), "{name} {args:?}");
+    }
+
+    let hashes = |folder: &str| {
+        let walked = walk::walk(&dir.path().join(folder));
+        let hash = |path: &PathBuf| walk::hash(&dir.path().join(folder).join(path)).unwrap();
+        walked.keys().map(|path| (path.clone(), hash(path))).collect::<BTreeMap<_, _>>()
+    };
+    fs::create_dir(dir.path().join("windows")).unwrap();
+    fs::create_dir(dir.path().join("linux")).unwrap();
+    run("restore_all", &["windows"]);
+    let linux = Program::compile(&fmapi::example("restore_all"), dir.path(), How::Plain);
+    linux.run([image.as_path(), &dir.path().join("linux")]);
+    let linux = hashes("linux");
+    assert!(linux.len() > 50, "{}", linux.len());
+    assert_eq!(hashes("windows"), linux);
 }
 
 /// The nodes of the Linux mount, their contents one behind the other, and the image, for the test of the back end.

@@ -8,6 +8,7 @@
 //! * `interrupt`: what ends long work early
 //! * `secrets`: what keeps keys out of the process list and out of dumps
 //! * `place`: folders, files and links of DEST
+//! * `NOTICE`: what the help ends with, because what mounts here asks for it
 //! * `DEMO_ADVICE`: what to try on the mounted demo, with `{}` for its path
 
 #[cfg(unix)]

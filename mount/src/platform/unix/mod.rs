@@ -11,6 +11,9 @@ pub(crate) mod unmounting;
 
 pub(crate) use crate::fuse::Settings;
 
+/// Nothing.
+pub(crate) const NOTICE: &str = "";
+
 /// What to try on the mounted demo.
 pub(crate) const DEMO_ADVICE: &str = "\
     \u{20}   ls -lR {}\n\

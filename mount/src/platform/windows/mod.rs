@@ -12,6 +12,10 @@ pub(crate) mod unmounting;
 pub(crate) use crate::winfsp::Settings;
 pub(crate) use system::user_sid;
 
+/// What WinFsp's licence asks of free software that uses it.
+pub(crate) const NOTICE: &str = "
+Mounting uses WinFsp - Windows File System Proxy, Copyright (C) Bill Zissimopoulos, https://github.com/winfsp/winfsp";
+
 /// What to try on the mounted demo.
 pub(crate) const DEMO_ADVICE: &str = "\
     \u{20}   dir /s {}\\\n\

@@ -6,6 +6,7 @@ mod client;
 mod driver;
 mod faults;
 mod files;
+mod lifecycle;
 mod walk;
 mod writes;
 
