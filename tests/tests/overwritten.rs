@@ -196,7 +196,7 @@ fn clusters_that_a_file_got_and_gave_back_of_which_only_the_log_is_left_are_decl
 
         let tree = Tree::mount(&image, &[]);
         let lost = 3 * cluster..7 * cluster;
-        assert_eq!(walk::overwritten(&tree.join(names[0])), [lost.clone()]);
+        assert_eq!(walk::overwritten(&tree.join(names[0])), std::slice::from_ref(&lost));
         assert_eq!(walk::xattr_text(&tree.join(names[0]), "user.undelfs.confidence"), "partial");
         let reason = walk::xattr_text(&tree.join(names[0]), "user.undelfs.reason");
         assert!(reason.contains("4 of 10 clusters"), "{reason}");
