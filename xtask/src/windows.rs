@@ -70,6 +70,8 @@ fn wine(command: &mut Command, prefix: &Path) {
     command.env("WINEPREFIX", prefix).env("WINEARCH", "win64").env("WINEDEBUG", "-all");
     // No window says that Wine could install something.
     command.env("WINEDLLOVERRIDES", "mscoree,mshtml=");
+    // Tests that plant panics would print one for each.
+    command.env("RUST_BACKTRACE", "0");
 }
 
 /// Makes a home for Wine's drives and registry, with the DLL that Debian's Wine lacks.
