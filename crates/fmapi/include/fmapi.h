@@ -11,6 +11,7 @@
 #define UNDELFS_FMAPI_H
 
 #ifdef _WIN32
+#include <stdint.h>
 #include <windows.h>
 #else
 
