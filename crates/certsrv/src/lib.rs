@@ -3,10 +3,29 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
+mod authority;
+mod backup;
+mod candidate;
+mod contents;
 mod error;
 pub mod ese;
+pub mod find;
+mod hive;
 mod hresult;
+pub mod list;
+mod registration;
+mod restore_map;
+mod restore_session;
 mod text;
+mod verify;
+mod windows_path;
 
+pub use authority::{Authority, CaFile, DEFAULT_FOLDER, Found, Log, Places};
+pub use backup::{BACKUP_FULL, BACKUP_LOGS_ONLY, BackupSession};
+pub use candidate::Discovery;
+pub use contents::{Certificate, Contents, Crl, Disposition, Row, TABLES, file_time, hex};
 pub use error::Error;
 pub use hresult::HResult;
+pub use restore_map::{MAP_NAME, RestoreMap};
+pub use restore_session::{ADVICE, MapEntry, RESTORE_FULL, Registration, RestoreSession};
+pub use verify::{Finding, Verdict, verify};

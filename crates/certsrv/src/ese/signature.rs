@@ -56,6 +56,11 @@ impl Signature {
         self.0 == [0; Self::LEN]
     }
 
+    /// All of it, in hexadecimal digits.
+    pub fn hex(&self) -> String {
+        crate::hex(&self.0)
+    }
+
     /// The random number that is its most telling part.
     pub fn random(&self) -> u32 {
         u32_at(&self.0, 0).unwrap_or(0)
