@@ -1,5 +1,6 @@
 //! The command line: the one definition from which help, manual pages and completions come.
 
+mod certsrv;
 mod efs;
 
 use std::path::PathBuf;
@@ -7,6 +8,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use undelfs_restore as restore;
 
+pub(crate) use certsrv::{
+    AuthorityArgs, CertsrvArgs, CertsrvBackupArgs, CertsrvCommand, CertsrvFormat, CertsrvListArgs,
+    CertsrvRestoreArgs, CertsrvVerifyArgs, ListedName,
+};
 pub(crate) use efs::{EfsArgs, EfsCommand, EfsExportArgs, EfsImportArgs, EfsInfoArgs, EfsKeyArgs, EfsView};
 
 /// What the process ends with.
@@ -60,6 +65,7 @@ pub(crate) enum Command {
     Scan(ScanArgs),
     Restore(RestoreArgs),
     Efs(EfsArgs),
+    Certsrv(CertsrvArgs),
     Demo(DemoArgs),
     Generate(GenerateArgs),
 }

@@ -272,11 +272,11 @@ pub fn backup_set(set: &Path) -> Result<Authority, Error> {
     Ok(authority)
 }
 
-/// The logs of an incremental set, which has no database.
+/// The numbered logs in a folder, ascending: all that an incremental set has.
 ///
 /// # Errors
 /// When the folder cannot be listed.
-pub(crate) fn logs_in(folder: &Path) -> Result<Vec<Log>, Error> {
+pub fn logs_in(folder: &Path) -> Result<Vec<Log>, Error> {
     let mut logs = Vec::new();
     for path in sorted(folder)? {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -95,7 +95,7 @@ impl RestoreSession {
         }
         let plan = Plan::new(wanted, self.full)?;
         for target in plan.targets() {
-            self.allow(target)?;
+            refuse_on_source(self.sources.iter().map(PathBuf::as_path), target)?;
         }
         let known = Record::read(&plan.logs)?;
         let mut record = plan.record(known, matches!(self.state, State::Complete(_)))?;
@@ -176,16 +176,19 @@ impl RestoreSession {
             State::Prepared | State::Registered(_) => Ok(()),
         }
     }
+}
 
-    /// An error where `target` is in a folder of the source.
-    fn allow(&self, target: &Path) -> Result<(), Error> {
-        let target = absolute(target);
-        if self.sources.iter().any(|source| target.starts_with(source)) {
-            let reason = format!("{} is on the source, which is never written to", target.display());
-            return Err(Error::refused(HResult::ACCESS_DENIED, reason));
-        }
-        Ok(())
+/// Refuses a place to write to that is a folder of the source, or in one.
+///
+/// # Errors
+/// [`HResult::ACCESS_DENIED`] where it is.
+pub fn refuse_on_source<'a>(sources: impl IntoIterator<Item = &'a Path>, target: &Path) -> Result<(), Error> {
+    let target = absolute(target);
+    if sources.into_iter().any(|source| target.starts_with(absolute(source))) {
+        let reason = format!("{} is on the source, which is never written to", target.display());
+        return Err(Error::refused(HResult::ACCESS_DENIED, reason));
     }
+    Ok(())
 }
 
 /// A path without links, as far as it is there.
