@@ -187,8 +187,7 @@ pub fn in_file(path: &Path) -> Result<Authority, Error> {
 /// A database with the numbered logs that stand beside it, whatever they are signed with.
 fn alone(file: CaFile, folder: &Path, found: Found) -> Result<Authority, Error> {
     let database = Database::open(file.bytes.clone())?;
-    let mut logs = logs_in(folder)?;
-    logs.dedup_by_key(|log| log.generation);
+    let logs = logs_in(folder)?;
     let name =
         Path::new(file_name(&file.path)).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let computer = database.header.signature.computer().unwrap_or_else(|| "localhost".to_owned());
@@ -280,14 +279,21 @@ pub fn logs_in(folder: &Path) -> Result<Vec<Log>, Error> {
     let mut logs = Vec::new();
     for path in sorted(folder)? {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if let Some(generation) = log_generation(&name) {
-            let file = open(&path)?;
-            let begin = file.begin(Candidate::BEGIN)?;
-            let header = crate::ese::LogHeader::parse(&begin, 0).ok().filter(|header| header.sound);
+        // The log that is being written has no number in its name yet.
+        let current = name.eq_ignore_ascii_case("edb.log");
+        let numbered = log_generation(&name);
+        if !current && numbered.is_none() {
+            continue;
+        }
+        let file = open(&path)?;
+        let begin = file.begin(Candidate::BEGIN)?;
+        let header = crate::ese::LogHeader::parse(&begin, 0).ok().filter(|header| header.sound);
+        if let Some(generation) = numbered.or_else(|| header.as_ref().map(|header| header.generation)) {
             logs.push(Log { generation, header, file });
         }
     }
-    logs.sort_by_key(|log| log.generation);
+    logs.sort_by_key(|log| (log.generation, log_generation(file_name(&log.file.path)).is_none()));
+    logs.dedup_by_key(|log| log.generation);
     Ok(logs)
 }
 

@@ -57,7 +57,7 @@ fn run(body: impl FnOnce() -> Result<Code, Code>) -> i32 {
 ///
 /// # Safety
 /// `string` leads to units up to one that is 0.
-unsafe fn read_string(string: *const u16) -> Result<Zeroizing<Vec<u16>>, Code> {
+pub(crate) unsafe fn read_string(string: *const u16) -> Result<Zeroizing<Vec<u16>>, Code> {
     let mut units = Zeroizing::new(Vec::new());
     for at in 0..MAX_UNITS {
         // SAFETY: no unit before this one was 0, so it belongs to the string.
