@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use undelfs_certsrv::{
     ADVICE, Authority, BACKUP_FULL, BACKUP_LOGS_ONLY, BackupSession, Discovery, HResult, ListForm, Listed,
-    MapEntry, RESTORE_FULL, Registration, RestoreSession, find, refuse_on_source, write_list, write_set,
-    write_table,
+    MapEntry, RESTORE_FULL, Registration, RestoreSession, find, refuse_on_source, view, write_list,
+    write_set, write_table,
 };
-use undelfs_restore::{Context, Options, View};
+use undelfs_restore::{Context, Options, Tree, View};
 use undelfs_source::ErrorKind;
 
 use crate::{
     cli::{
         AuthorityArgs, CertsrvArgs, CertsrvBackupArgs, CertsrvCommand, CertsrvFormat, CertsrvListArgs,
-        CertsrvRestoreArgs, Chatter, ListedName, exit_code,
+        CertsrvRestoreArgs, Chatter, KeyArgs, ListedName, SelectionArgs, exit_code,
     },
     failure::{Failure, notice},
     opening,
@@ -89,8 +89,28 @@ fn discover(args: &AuthorityArgs, chatter: Chatter) -> Result<Discovery, Failure
     on_contexts(&contexts, chatter)
 }
 
+/// The tree of the authorities on a source.
+pub(crate) fn tree(
+    source: &Path,
+    selection: &SelectionArgs,
+    options: &Options,
+    keys: &KeyArgs,
+    chatter: Chatter,
+) -> Result<Tree, Failure> {
+    let options = Options { view: View::All, efs_raw: false, ..*options };
+    let contexts = opening::contexts(source, selection, &options, keys, chatter)?;
+    opening::need_files(&contexts)?;
+    let found = on_contexts(&contexts, chatter)?;
+    found.notes.iter().for_each(notice);
+    if found.authorities.is_empty() {
+        let sentence = format!("no certification authority was found in {}", source.display());
+        return Err(Failure::of_kind(ErrorKind::NotFound, sentence));
+    }
+    Ok(Tree::of_shown(contexts, view(found.authorities))?)
+}
+
 /// The authorities of scanned contexts.
-pub(crate) fn on_contexts(contexts: &[Context], chatter: Chatter) -> Result<Discovery, Failure> {
+fn on_contexts(contexts: &[Context], chatter: Chatter) -> Result<Discovery, Failure> {
     let mut all = Discovery::default();
     for context in contexts.iter().filter(|context| context.catalogue().is_some()) {
         let mut found = find::on_volume(context, &Progress::new("Searching", Unit::Share, chatter))?;

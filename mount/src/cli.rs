@@ -110,6 +110,11 @@ pub(crate) struct MountArgs {
     /// How named streams are shown.
     #[arg(long, value_enum, default_value_t = Streams::Xattr)]
     pub(crate) streams: Streams,
+
+    /// Instead of files, show each certification authority that is found, live or deleted, as a folder: its backup set in
+    /// `DataBase`, its certificates in `Certificates`.
+    #[arg(long, conflicts_with_all = ["view", "streams"])]
+    pub(crate) certsrv: bool,
 }
 
 /// Unmount a tree that `undelfs mount` mounted, and wait until the source is free again.

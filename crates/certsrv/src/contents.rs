@@ -315,6 +315,12 @@ impl Certificate {
         }
     }
 
+    /// What the table of the certificates knows.
+    pub(crate) fn of_row(row: &Row<'_>) -> Self {
+        let request = row.number("RequestID").unwrap_or(0);
+        Self { request, ..Self::default() }.with(row)
+    }
+
     /// With what the table of the certificates knows of it.
     fn with(self, row: &Row<'_>) -> Self {
         let der = row.binary("RawCertificate").filter(|der| !der.is_empty());

@@ -20,6 +20,7 @@ mod restore_session;
 mod set;
 mod text;
 mod verify;
+mod view;
 mod windows_path;
 
 pub use authority::{Authority, CaFile, DEFAULT_FOLDER, Found, Log, Places};
@@ -33,3 +34,4 @@ pub use restore_map::{MAP_NAME, RestoreMap};
 pub use restore_session::{ADVICE, MapEntry, RESTORE_FULL, Registration, RestoreSession, refuse_on_source};
 pub use set::{SET_FOLDER, write_set};
 pub use verify::{Finding, Verdict, verify};
+pub use view::view;

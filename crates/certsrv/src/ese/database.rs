@@ -9,7 +9,7 @@ use super::{
     checksum,
     header::{Header, Trailer},
     pages::Pages,
-    table::{self, Table, Tables, Value},
+    table::{self, EachRecord, Table, Tables, Value},
 };
 use crate::Error;
 
@@ -96,7 +96,17 @@ impl Database {
         table: &Table,
         each: &mut dyn FnMut(Vec<Option<Value>>) -> ControlFlow<()>,
     ) -> Vec<String> {
-        table::records(&self.pages, table, each)
+        table::records(&self.pages, table, &[], &mut |_, values| each(values))
+    }
+
+    /// Visits the records of a table whose keys begin with `prefix`.
+    pub fn records_with(
+        &self,
+        table: &Table,
+        prefix: &[u8],
+        each: &mut EachRecord<'_>,
+    ) -> Vec<String> {
+        table::records(&self.pages, table, prefix, each)
     }
 
     /// Checks the checksum of every page. A page that no tree of the catalogue reaches is free space, which the engine

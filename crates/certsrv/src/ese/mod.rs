@@ -17,4 +17,4 @@ pub use database::{Database, PageCheck};
 pub use header::{HEADER, Header, MAGIC, Required, State, Trailer};
 pub use log::{Checkpoint, LOG_HEADER, LogHeader, log_generation, log_name};
 pub use signature::{BackupInfo, LogPosition, LogTime, Signature};
-pub use table::{Column, ColumnType, Table, Value};
+pub use table::{Column, ColumnType, EachRecord, Table, Value};

@@ -227,18 +227,24 @@ fn column_type(kind: u32, code_page: u32) -> Option<ColumnType> {
     }
 }
 
-/// Visits the records of a table; a value of each column, `None` for a null.
+/// What is done with a record: its key, and a value of each column, `None` for a null. A break ends the visit.
+pub type EachRecord<'a> = dyn FnMut(&[u8], Vec<Option<Value>>) -> ControlFlow<()> + 'a;
+
+/// Visits the records of a table whose keys begin with `prefix`.
 pub(super) fn records(
     pages: &Pages,
     table: &Table,
-    each: &mut dyn FnMut(Vec<Option<Value>>) -> ControlFlow<()>,
+    prefix: &[u8],
+    each: &mut EachRecord<'_>,
 ) -> Vec<String> {
     let mut unread = Unread::default();
-    pages.walk(table.root, &Keys::All, &mut unread, &mut HashSet::new(), &mut |node| {
+    let keys = if prefix.is_empty() { Keys::All } else { Keys::With(prefix) };
+    pages.walk(table.root, &keys, &mut unread, &mut HashSet::new(), &mut |node| {
         let Some(record) = Record::new(node.data, pages.page_size()) else {
             return ControlFlow::Continue(());
         };
-        each(table.columns.iter().map(|column| value(pages, table, column, &record)).collect())
+        let values = table.columns.iter().map(|column| value(pages, table, column, &record)).collect();
+        each(&node.key(), values)
     });
     unread.notes
 }
