@@ -9,6 +9,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("bdemount", "libbde-utils"),
     ("cryptsetup", "cryptsetup-bin"),
     ("dislocker-file", "dislocker"),
+    ("esedbexport", "libesedb-utils"),
     ("fusermount3", "fuse3"),
     ("g++", "g++"),
     ("gcc", "gcc"),

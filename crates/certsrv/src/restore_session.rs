@@ -44,7 +44,7 @@ pub struct Registration {
     pub map: Vec<MapEntry>,
     /// Where the set is; without it its files stand where the logs go.
     pub backup: Option<PathBuf>,
-    /// Lowest generation of the set.
+    /// Lowest generation of the set; 0, and 0 for the highest, where a full set has no logs.
     pub low: u32,
     /// Highest one.
     pub high: u32,
@@ -230,7 +230,9 @@ impl Plan {
     fn new(wanted: &Registration, full: bool) -> Result<Self, Error> {
         let invalid = |reason: String| Error::refused(HResult::INVALID_PARAMETER, reason);
         let Registration { low, high, .. } = *wanted;
-        if low == 0 || high < low {
+        // A whole database needs no logs, and its set has none.
+        let without_logs = low == 0 && high == 0 && !wanted.map.is_empty();
+        if !without_logs && (low == 0 || high < low) {
             return Err(invalid(format!(
                 "the logs of a set count from 1 on, lowest first, not {low} to {high}"
             )));
@@ -369,6 +371,9 @@ impl Plan {
     }
 
     fn check_range(&self) -> Result<(), Error> {
+        if self.high == 0 {
+            return Ok(());
+        }
         let generations: Vec<u32> = self.set.iter().map(|log| log.generation).collect();
         let shown = self.backup.display();
         let (Some(low), Some(high)) = (generations.first().copied(), generations.last().copied()) else {

@@ -100,12 +100,7 @@ impl Database {
     }
 
     /// Visits the records of a table whose keys begin with `prefix`.
-    pub fn records_with(
-        &self,
-        table: &Table,
-        prefix: &[u8],
-        each: &mut EachRecord<'_>,
-    ) -> Vec<String> {
+    pub fn records_with(&self, table: &Table, prefix: &[u8], each: &mut EachRecord<'_>) -> Vec<String> {
         table::records(&self.pages, table, prefix, each)
     }
 

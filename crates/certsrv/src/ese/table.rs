@@ -231,12 +231,7 @@ fn column_type(kind: u32, code_page: u32) -> Option<ColumnType> {
 pub type EachRecord<'a> = dyn FnMut(&[u8], Vec<Option<Value>>) -> ControlFlow<()> + 'a;
 
 /// Visits the records of a table whose keys begin with `prefix`.
-pub(super) fn records(
-    pages: &Pages,
-    table: &Table,
-    prefix: &[u8],
-    each: &mut EachRecord<'_>,
-) -> Vec<String> {
+pub(super) fn records(pages: &Pages, table: &Table, prefix: &[u8], each: &mut EachRecord<'_>) -> Vec<String> {
     let mut unread = Unread::default();
     let keys = if prefix.is_empty() { Keys::All } else { Keys::With(prefix) };
     pages.walk(table.root, &keys, &mut unread, &mut HashSet::new(), &mut |node| {
