@@ -23,6 +23,7 @@ pub mod mft;
 pub mod names;
 pub mod ntfs3g;
 pub mod overwrite;
+pub mod picture;
 pub mod plan;
 pub mod program;
 pub mod recipe;
