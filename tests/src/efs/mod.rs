@@ -11,7 +11,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-pub use cipher::{Algorithm, decrypt, encrypt};
+pub use cipher::{Algorithm, encrypt, encrypt_at};
 pub use user::{Purpose, User};
 
 use crate::tools;
