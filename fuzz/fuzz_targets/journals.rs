@@ -2,7 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use undelfs_ntfs::journal::{entry, log, usn};
+use undelfs_ntfs::{
+    index_entry,
+    journal::{log, usn},
+};
 
 const PAGE: usize = 4096;
 
@@ -10,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
     for record in usn::records(data).chain(usn::remains(data, 0, 512)) {
         assert!(!record.name.is_empty() && record.file.sequence != 0);
     }
-    let _ = entry::parse(data);
+    let _ = index_entry::parse(data);
     let mut bytes = data.to_vec();
     bytes.resize(bytes.len().next_multiple_of(PAGE).clamp(PAGE, 48 * PAGE), 0);
     let size = bytes.len();

@@ -86,6 +86,7 @@ fn serve(args: &MountArgs, chatter: Chatter, in_background: bool) -> Result<u8, 
     let options = options(args.view, args.content, args.streams);
     let tree = opening::tree(&source, &args.selection, &options, &args.keys, chatter)?;
     let found = tree.summary();
+    opening::advise(tree.contexts(), options.deep, chatter);
     let settings = Settings {
         source: source.to_string_lossy().into_owned(),
         allow_other: args.allow_other,

@@ -58,12 +58,22 @@ pub(crate) fn contexts(
         if catalogue.is_empty() && !chatter.quiet {
             // Nothing to show may mean that nothing is there, or that it cannot be read.
             context.notes().take(NOTES).for_each(notice);
-            if !options.deep {
-                notice("if the volume was formatted or damaged, --deep searches all of it for files");
-            }
         }
     }
     Ok(contexts)
+}
+
+/// Says where a deep search may find more than was found.
+pub(crate) fn advise<'a>(contexts: impl Iterator<Item = &'a Context> + Clone, deep: bool, chatter: Chatter) {
+    if deep || chatter.quiet {
+        return;
+    }
+    let several = contexts.clone().count() > 1;
+    for context in contexts {
+        if let Some(why) = context.catalogue().and_then(|catalogue| catalogue.deep_would_help()) {
+            notice(if several { format!("volume {}: {why}", context.number()) } else { why });
+        }
+    }
 }
 
 /// Fails where no volume could be opened: nothing that was asked for can be listed.

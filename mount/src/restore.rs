@@ -1,6 +1,5 @@
 //! `undelfs restore`: copies files and folders out of a tree.
 
-mod copy;
 mod files;
 mod listing;
 mod manifest;

@@ -1,5 +1,7 @@
 //! `undelfs scan`: the restorable files on standard output.
 
+use std::io::Write;
+
 use crate::{
     cli::{Chatter, ContentArgs, EfsView, OverwrittenName, ScanArgs, Streams, options},
     failure::Failure,
@@ -21,5 +23,11 @@ pub(crate) fn run(args: &ScanArgs, chatter: Chatter) -> Result<u8, Failure> {
     }
     let mut out = Output::new();
     let result = undelfs_restore::write(&contexts, args.format.into(), &mut out, Output::terminal());
-    out.finish(result)
+    // A reader that has seen enough wants no advice either.
+    let is_read = result.is_ok() && out.flush().is_ok();
+    let code = out.finish(result)?;
+    if is_read {
+        opening::advise(contexts.iter(), options.deep, chatter);
+    }
+    Ok(code)
 }

@@ -15,6 +15,7 @@ pub mod disk;
 pub mod efs;
 pub mod encrypted;
 pub mod faulty;
+pub mod fmapi;
 pub mod guard;
 pub mod journal;
 pub mod manifest;

@@ -9,12 +9,15 @@ use std::{
 /// Debian packages of the programs that the tests run, beside those that every system has.
 const PACKAGES: &[(&str, &[&str])] = &[
     ("attr", &["getfattr", "setfattr"]),
+    ("binutils", &["nm"]),
     ("cryptsetup-bin", &["cryptsetup"]),
     ("dislocker", &["dislocker-file", "dislocker-fuse"]),
     ("dosfstools", &["mkfs.vfat"]),
     ("e2fsprogs", &["mkfs.ext4"]),
     ("fdisk", &["sfdisk"]),
     ("fuse3", &["fusermount3"]),
+    ("g++", &["g++"]),
+    ("gcc", &["gcc"]),
     ("gdisk", &["sgdisk"]),
     ("libbde-utils", &["bdemount"]),
     ("libvshadow-utils", &["vshadowmount"]),
@@ -28,6 +31,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("sleuthkit", &["fls", "icat", "istat", "mactime", "tsk_recover"]),
     ("strace", &["strace"]),
     ("util-linux", &["flock", "setpriv", "setsid"]),
+    ("valgrind", &["valgrind"]),
     ("wimtools", &["wimlib-imagex"]),
 ];
 

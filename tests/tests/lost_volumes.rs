@@ -31,6 +31,8 @@ use undelfs_tests::{
 const MIB: u64 = 1 << 20;
 
 fn volume(dir: &Path, seed: u64, sector: u32, size: u64) -> Made {
+    // `mkntfs` writes the time of formatting in seconds, and volumes of one second cannot be put in order.
+    thread::sleep(Duration::from_millis(1100));
     Recipe { size, files: 60, sector, fragments: false, ..Recipe::new(seed) }.make(dir)
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use undelfs_tests::{
     check, guard,
-    program::Tree,
+    program::{self, Tree, undelfs},
     recipe::Recipe,
     recovery::{
         Known,
@@ -17,6 +17,7 @@ use undelfs_tests::{
         trust::Tally,
         wear::{self, LiveSectors},
     },
+    tools,
 };
 
 /// Files of every volume that is damaged.
@@ -110,6 +111,28 @@ fn without_the_first_records_and_their_mirror_everything_else_comes_back() {
 #[test]
 fn without_boot_sectors_and_the_first_records_everything_else_comes_back() {
     check_recovered(&Recipe::new(1408), Damage::All);
+}
+
+#[test]
+fn an_ordinary_scan_says_where_a_deep_search_would_help() {
+    let dir = guard::scratch();
+    let recipe = Recipe { files: 40, ..Recipe::new(1409) };
+    let made = recipe.make(dir.path());
+    let said = |image: &Path, more: &[&str]| {
+        let mut scan = program::command();
+        let output = tools::succeed(scan.arg("scan").arg(image).args(more));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let first = said(&made.image, &[]);
+    assert!(first.contains("the volume was formatted on ") && first.contains("--deep"), "{first}");
+    for quiet in ["--deep", "--quiet"] {
+        assert_eq!(said(&made.image, &[quiet]), "", "{quiet}");
+    }
+    for damage in [Damage::BootSectors, Damage::MftStart, Damage::QuickFormat(4096)] {
+        let copy = damage.copy(&recipe, &made.image);
+        let output = undelfs(["scan".as_ref(), copy.as_os_str()]);
+        assert!(tools::said(&output).contains("--deep"), "{damage:?}: {}", tools::said(&output));
+    }
 }
 
 /// What is shown of volumes to which `new` files were written after half of their files were deleted, for each

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     bitlocker, ciphers, efs,
     figures::{Figure, Goal, Value, median, page, rate},
-    images, lost, packages,
+    fmapi, images, lost, packages,
     peers::{self, Place},
     run, test,
 };
@@ -40,6 +40,7 @@ const PARTS: [Part; 8] = [
     ("ciphers", Bench::ciphers),
     ("efs", Bench::efs),
     ("lost", Bench::lost),
+    ("fmapi", Bench::fmapi),
 ];
 
 struct Bench {
@@ -240,6 +241,11 @@ impl Bench {
     /// Searches a whole disk for lost volumes.
     fn lost(&self) -> Result<Vec<Figure>, String> {
         lost::figures(&self.undelfs, Path::new(BUILD))
+    }
+
+    /// Lists all files through the C library.
+    fn fmapi(&self) -> Result<Vec<Figure>, String> {
+        fmapi::figures(&self.undelfs, &self.many, Path::new(BUILD), PASSES)
     }
 
     /// Mounts with undelfs; the time until it says that the tree is there.

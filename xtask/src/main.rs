@@ -6,6 +6,7 @@ mod ci;
 mod ciphers;
 mod efs;
 mod figures;
+mod fmapi;
 mod images;
 mod lost;
 mod packages;

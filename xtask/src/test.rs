@@ -19,9 +19,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     done
 }
 
-/// Builds the program that the tests run, in release mode, and returns its path.
+/// Builds the program that the tests run and the C library that stands beside it, in release mode, and returns the path
+/// of the program.
 pub(crate) fn build() -> Result<PathBuf, String> {
-    run::run(&mut run::cargo(["build", "--release", "--package", "undelfs"]))?;
+    run::run(&mut run::cargo(["build", "--release", "--package", "undelfs", "--package", "undelfs-fmapi"]))?;
     let program = run::built("release")?.join("undelfs");
     fs::metadata(&program).map_err(|error| format!("{}: {error}", program.display()))?;
     Ok(program)

@@ -158,6 +158,8 @@ pub(crate) struct Batch {
     pub(crate) more_notes: u64,
     /// Records in whose place something else stands.
     pub(crate) foreign: u64,
+    /// Records that cannot be read.
+    pub(crate) missing: u64,
 }
 
 /// What is known of a record while its attributes are read.
@@ -394,6 +396,8 @@ impl Batch {
         flags.set(FileFlags::NO_CONTENT, !directory && !link && sight.size.is_none());
         flags.set(FileFlags::ENCRYPTED, sight.tally.encrypted);
         flags.set(FileFlags::METADATA, metadata);
+        let elsewhere = |tag| reparse_point::is_elsewhere(tag, attributes);
+        flags.set(FileFlags::ELSEWHERE, !directory && tag.is_some_and(elsewhere));
         let time =
             |pick: fn(&StandardInformation) -> FileTime| sight.info.as_ref().map_or(sight.latest, pick);
         self.files.push(File {

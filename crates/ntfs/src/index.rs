@@ -1,8 +1,5 @@
 //! Names that no attribute of a file's records has any more: index entries of directories, in force or in the slack of an
 //! index block or FILE record, and `$FILE_NAME`s in the slack of the file's own records.
-//!
-//! An index entry is: reference to the file 0, size of the entry 8, size of the name's attribute 10, flags 12, and from byte 16
-//! on the `$FILE_NAME`. Entries begin at multiples of eight bytes. Source: MS-FSA and the Linux-NTFS documentation.
 
 use std::{
     collections::HashSet,
@@ -12,7 +9,7 @@ use std::{
 use rayon::prelude::*;
 use undelfs_source::{
     ReadAt,
-    bytes::{array, u16_at, u64_at},
+    bytes::{array, u64_at},
 };
 use undelfs_volume::filesystem::{File, FileFlags, Lost, Place, RunReader, Scan};
 
@@ -20,6 +17,8 @@ use crate::{
     Ntfs,
     attribute::{Form, kind},
     batch::ROOT,
+    index_entry::{self, HEADER as ENTRY, STEP},
+    journal::usn::is_plausible,
     name,
     record::{Reference, apply_fixups},
     streams::FileRecords,
@@ -27,10 +26,6 @@ use crate::{
     table::Table,
 };
 
-/// Size of the header of an index entry in bytes.
-const ENTRY: usize = 16;
-/// Entries begin at multiples of this.
-const STEP: usize = 8;
 /// Size of an index block in bytes on nearly all volumes.
 pub(crate) const BLOCK: usize = 4096;
 /// Most bytes of one directory's index that are read: a directory of a hundred thousand files has 16 MiB.
@@ -54,13 +49,8 @@ fn entries(bytes: &[u8], parent: Reference) -> impl Iterator<Item = (Reference, 
         if Reference::new(u64_at(entry, ENTRY)?) != parent {
             return None;
         }
-        let file = Reference::new(u64_at(entry, 0)?);
-        let (size, content) = (usize::from(u16_at(entry, 8)?), usize::from(u16_at(entry, 10)?));
-        let name = FileName::parse(entry.get(ENTRY..ENTRY.saturating_add(content))?)?;
-        let sound = size >= ENTRY.saturating_add(content)
-            && content == name.name.len().saturating_add(66)
-            && file.sequence != 0;
-        sound.then_some((file, name))
+        let (file, name, _) = index_entry::parse(entry)?;
+        Some((file, name))
     })
 }
 
@@ -92,7 +82,10 @@ fn names_in_slack(ntfs: &Ntfs, scan: &Scan, index: u32, file: &File) -> Vec<Evid
     let mut found = Vec::new();
     for slack in records.slack() {
         for content in (0..slack.len()).step_by(STEP).filter_map(|at| slack.get(at..)) {
-            let Some(name) = FileName::parse(content).filter(|name| name.namespace != Namespace::Dos) else {
+            let sound = |name: &FileName<'_>| {
+                name.namespace != Namespace::Dos && name.is_possible() && is_plausible(name.changed)
+            };
+            let Some(name) = FileName::parse(content).filter(sound) else {
                 continue;
             };
             let parent = match u32::try_from(name.parent.record) {
@@ -239,18 +232,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::structures::tests::file_name;
+    use crate::index_entry::tests::index_entry;
 
     fn entry(file: u64, sequence: u16, parent: u64, parent_sequence: u16, name: &str) -> Vec<u8> {
-        let content = file_name(parent, parent_sequence, 1, name);
-        let size = (ENTRY + content.len()).next_multiple_of(8);
-        let mut bytes = (file | u64::from(sequence) << 48).to_le_bytes().to_vec();
-        bytes.extend((size as u16).to_le_bytes());
-        bytes.extend((content.len() as u16).to_le_bytes());
-        bytes.extend([0; 4]);
-        bytes.extend(content);
-        bytes.resize(size, 0);
-        bytes
+        index_entry((file, sequence), (parent, parent_sequence), name)
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod batch;
 mod bitmap;
 pub mod boot_sector;
 mod index;
+pub mod index_entry;
 pub mod journal;
 pub mod lznt1;
 mod merge;
@@ -155,6 +156,7 @@ impl Ntfs {
             records: u64::from(mft.records()),
             root: batch::ROOT,
             formatted: born(&mft),
+            incomplete: !notes.is_empty(),
             notes,
         };
         describe_volume(&ground, &mft, &mut facts);

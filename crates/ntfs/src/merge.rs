@@ -36,6 +36,7 @@ pub(crate) fn merge(batches: Vec<Batch>) -> Result<(Scan, Extensions), Error> {
             all.foreign
         ));
     }
+    all.scan.missing = all.missing.saturating_add(all.foreign);
     if all.more_notes > 0 {
         all.scan.notes.push(format!("{} more damaged records", all.more_notes));
     }
@@ -58,6 +59,7 @@ struct Parts {
     lists: Vec<List>,
     more_notes: u64,
     foreign: u64,
+    missing: u64,
 }
 
 fn count(len: usize) -> Result<u32, Error> {
@@ -112,6 +114,7 @@ impl Parts {
         scan.notes.extend(batch.notes.into_iter().take(room));
         self.more_notes = self.more_notes.saturating_add(batch.more_notes).saturating_add(left_out);
         self.foreign = self.foreign.saturating_add(batch.foreign);
+        self.missing = self.missing.saturating_add(batch.missing);
         Ok(())
     }
 

@@ -124,6 +124,12 @@ pub fn substitute(content: &[u8], attributes: u32) -> Option<Substitute> {
     }))
 }
 
+/// Whether the content of a file with this tag and these `FILE_ATTRIBUTE_*` bits is not on the volume, or only in the
+/// chunk store of deduplication.
+pub fn is_elsewhere(tag: u32, attributes: u32) -> bool {
+    elsewhere(tag, attributes & NOT_LOCAL != 0).is_some()
+}
+
 /// Where the content of a file with this tag is, if it is not on the volume. `absent` is true where the attributes say
 /// so: these files may be whole too.
 fn elsewhere(tag: u32, absent: bool) -> Option<&'static str> {

@@ -68,7 +68,7 @@ fn scan_table(table: &Table, want: Want, watch: &dyn Watch) -> Result<Vec<Batch>
     let mut batches: Vec<Batch> = batches.into_iter().map(|(_, batch)| batch).collect();
     if records < mft.records() && !table.is_found {
         let missing = mft.records().saturating_sub(records);
-        let mut last = Batch::default();
+        let mut last = Batch { missing: missing.into(), ..Batch::default() };
         last.note(|| {
             format!(
                 "{missing} FILE records of `$MFT` lie where the source has no bytes, or their place is lost"
@@ -93,6 +93,7 @@ fn read_piece(reader: &Reader<'_>, mft: &Mft, buf: &mut Vec<u8>, records: Range<
         let end = range.range.end.div_ceil(size.max(1));
         let why = range.error.as_ref().map_or("the image ends before them".to_owned(), ToString::to_string);
         let base = records.start as usize;
+        batch.missing = batch.missing.saturating_add(end.saturating_sub(first) as u64);
         batch.note(|| {
             let (first, last) = (base.saturating_add(first), base.saturating_add(end).saturating_sub(1));
             format!("FILE records {first} to {last} of `$MFT` cannot be read: {why}")

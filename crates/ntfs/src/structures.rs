@@ -66,6 +66,11 @@ pub enum Namespace {
 }
 
 impl<'a> FileName<'a> {
+    /// Whether a file can be called so: no name space allows NUL and `/`.
+    pub(crate) fn is_possible(&self) -> bool {
+        !self.name.as_chunks::<2>().0.iter().any(|unit| matches!(unit, [0 | b'/', 0]))
+    }
+
     /// From the content of the attribute.
     pub fn parse(content: &'a [u8]) -> Option<Self> {
         let [length, namespace] = array::<2>(content, 64)?;
@@ -171,6 +176,16 @@ pub(crate) mod tests {
         assert_eq!(name.parent, Reference { record: 5, sequence: 9 });
         assert_eq!(name.namespace, Namespace::Dos);
         assert_eq!(crate::name::to_wtf8(name.name), b"SHORT~1.TXT");
+    }
+
+    #[test]
+    fn what_no_file_can_be_called_is_told_from_a_name() {
+        for (name, possible) in
+            [("a name", true), ("a\\b:*?", true), ("a\0b", false), ("a/b", false), ("ͯ\u{2f00}", true)]
+        {
+            let content = file_name(5, 5, 1, name);
+            assert_eq!(FileName::parse(&content).unwrap().is_possible(), possible, "{name:?}");
+        }
     }
 
     #[test]

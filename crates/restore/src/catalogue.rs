@@ -2,6 +2,7 @@
 
 mod deletion;
 pub(crate) mod hierarchy;
+mod hint;
 mod placement;
 
 use std::{borrow::Cow, ops::Range};
@@ -36,6 +37,8 @@ pub struct Catalogue {
     notes: Vec<String>,
     tables: Vec<RecordTable>,
     deletions: Vec<Deletion>,
+    /// Records of the file table that cannot be read, or in whose place something else stands.
+    missing: u64,
 }
 
 /// One restorable file: a file or directory under one of its names.
@@ -74,6 +77,10 @@ pub struct Count {
     /// Deleted files by confidence, in the order of [`Confidence::ALL`], as far as the structures of the volume tell:
     /// the same before and after content was looked at.
     pub confidence: [u64; 4],
+    /// Sizes of the deleted files together, in bytes.
+    pub bytes: u64,
+    /// Clusters of the deleted files together, each as often as files have it.
+    pub clusters: u64,
 }
 
 impl Catalogue {
@@ -87,7 +94,8 @@ impl Catalogue {
     ) -> Self {
         let overlaps = Overlaps::find(&mut scan.claims, &scan.owners);
         let damage = damage(&scan, &overlaps, allocation.as_ref(), &taken);
-        let Scan { mut files, mut links, mut names, mut notes, claims, owners, tables, deletions } = scan;
+        let Scan { mut files, mut links, mut names, mut notes, claims, owners, tables, deletions, missing } =
+            scan;
         drop((claims, owners));
         files.shrink_to_fit();
         links.shrink_to_fit();
@@ -126,6 +134,7 @@ impl Catalogue {
             notes,
             tables,
             deletions,
+            missing,
         }
     }
 
@@ -302,6 +311,8 @@ impl Catalogue {
                 (true, true) => count.removed_directories += 1,
                 (true, false) => {
                     count.removed_files += 1;
+                    count.bytes = count.bytes.saturating_add(file.size);
+                    count.clusters = count.clusters.saturating_add(file.clusters);
                     let confidence = self.structure(index).0;
                     for (value, number) in Confidence::ALL.iter().zip(&mut count.confidence) {
                         *number += u64::from(*value == confidence);

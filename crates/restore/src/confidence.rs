@@ -62,6 +62,7 @@ pub(crate) enum Reason {
     Damaged,
     BeyondEnd,
     NoContent,
+    Elsewhere,
     JournalOnly,
     OtherVolume,
     Overwritten { in_use: u32, claimed: u32, taken: u32, clusters: u64 },
@@ -83,6 +84,9 @@ impl fmt::Display for Reason {
             Self::JournalOnly => {
                 f.write_str("only a journal knows the name; no description of the content is left")
             }
+            Self::Elsewhere => f.write_str(
+                "the content is not in the file: it is a placeholder (cloud, other storage) or deduplicated; reading it says which",
+            ),
             Self::NoContent => f.write_str("no description of the content is left"),
             Self::OtherVolume => f.write_str(
                 "another volume lies over some of its clusters, and which of them that has written is not known",
@@ -133,7 +137,9 @@ pub(crate) fn judge(file: &File, damage: Damage, bitmap: bool) -> (Confidence, R
     let (in_use, claimed, taken) = (damage.in_use.max(damage.live), damage.claimed, damage.taken);
     let flags = file.flags;
     let whole = !flags.intersects(FileFlags::DAMAGED | FileFlags::BEYOND_END);
-    if !flags.contains(FileFlags::REMOVED) && whole && taken == 0 && !damage.doubtful {
+    if flags.contains(FileFlags::ELSEWHERE) {
+        (Confidence::Lost, Reason::Elsewhere)
+    } else if !flags.contains(FileFlags::REMOVED) && whole && taken == 0 && !damage.doubtful {
         (Confidence::Certain, Reason::Exists)
     } else if flags.contains(FileFlags::DIRECTORY) {
         (Confidence::Certain, Reason::Directory)
@@ -195,6 +201,7 @@ mod tests {
         assert_eq!(judged(FileFlags::RESIDENT, 100, 2), Confidence::Likely);
         assert_eq!(judged(FileFlags::DAMAGED, 8192, 2), Confidence::Partial);
         assert_eq!(judged(FileFlags::NO_CONTENT, 0, 0), Confidence::Lost);
+        assert_eq!(judged(FileFlags::ELSEWHERE, 100, 0), Confidence::Lost);
     }
 
     #[test]

@@ -263,7 +263,7 @@ impl Context {
         let mut bitmap = file_system.bitmap().filter(|_| want.removed);
         if let (Some(past), Some(then)) = (&self.opened.past, bitmap.take_if(|_| self.opened.past.is_some()))
         {
-            bitmap = Some(past.judge(&mut scan, facts, then, self.opened.today(), watch)?);
+            bitmap = Some(past.judge(&mut scan, facts, then, watch)?);
         }
         let present = self.opened.volume.present().div_ceil(u64::from(facts.bytes_per_cluster.max(1)));
         let allocation = bitmap.map(|bitmap| Allocation::new(bitmap, facts.clusters.min(present)));

@@ -95,7 +95,7 @@ impl Opened {
                 opened.kind = FileSystemKind::Ntfs;
             }
             None if kind == FileSystemKind::Unknown => {
-                opened.closed = Some((ErrorKind::Unsupported, unknown(entry)));
+                opened.closed = Some((ErrorKind::Unsupported, unknown(entry, manner.deep)));
             }
             None => return Err(not_supported(entry, kind, "")),
         }
@@ -132,13 +132,6 @@ impl Opened {
         self.volume.read_at(&mut [0; boot_sector::LEN], 0)?;
         self.past = Some(past);
         Ok(())
-    }
-
-    /// The file system of the volume as it is now, where a shadow copy is shown.
-    pub(crate) fn today(&self) -> Result<Box<dyn FileSystem>, Error> {
-        let now = self.past.as_ref().map_or(&self.volume, |past| &past.now);
-        let unknown = || Error::refused(ErrorKind::Unsupported, "the volume has no known file system");
-        file_system(recognise(now), now, None, None).ok_or_else(unknown)?
     }
 
     /// Unlocks the encryption, and opens what is in it. What is inside and cannot be shown is no error: the decrypted
@@ -190,6 +183,12 @@ impl Opened {
     }
 }
 
+/// The file system of a volume, which is sound.
+pub(crate) fn sound_file_system(volume: &Arc<dyn ReadAt>) -> Result<Box<dyn FileSystem>, Error> {
+    let unknown = || Error::refused(ErrorKind::Unsupported, "the volume has no known file system");
+    file_system(recognise(volume), volume, None, None).ok_or_else(unknown)?
+}
+
 /// What is on a volume: by its first sector, for NTFS also by the last.
 fn recognise(volume: &dyn ReadAt) -> FileSystemKind {
     let mut sector = [0; boot_sector::LEN];
@@ -235,14 +234,17 @@ fn not_supported(entry: &Volume, kind: FileSystemKind, only: &str) -> Error {
     let number = entry.number;
     let reason = match kind {
         FileSystemKind::Unknown => format!("no known file system is on volume {number}{only}"),
-        kind => format!("volume {number} is {kind}; this version recovers files from NTFS only{only}"),
+        kind => format!(
+            "volume {number} is {kind}; this version recovers files from NTFS only (`undelfs volumes --lost` finds an NTFS volume that was there before){only}"
+        ),
     };
     Error::refused(ErrorKind::Unsupported, reason)
 }
 
-fn unknown(entry: &Volume) -> String {
+fn unknown(entry: &Volume, deep: bool) -> String {
+    let advice = if deep { "no records of one were found either" } else { "--deep searches it for files" };
     format!(
-        "no known file system is on volume {} ({}); only its bytes are shown, in .undelfs/volume.img",
+        "no known file system is on volume {} ({}), {advice}; only its bytes are shown, in .undelfs/volume.img",
         entry.number, entry.role
     )
 }

@@ -2,22 +2,27 @@
 //!
 //! A shadow copy keeps the clusters that were in use. The deleted files of that time lie in the others, which have been
 //! written by who knows whom since. So what the volume of today says of these clusters counts too: its allocation, and
-//! the claims of its files, live and deleted.
+//! the claims of its files, live and
+//! deleted. So does what the other shadow copies say, in which files stand that came and went since.
 
 use std::{ops::Range, sync::Arc};
 
 use undelfs_source::{BadRange, ErrorKind, ReadAt, ReadError};
-use undelfs_volume::filesystem::{Claim, Facts, FileSystem, Owner, Scan, Want, Watch};
+use undelfs_volume::filesystem::{Claim, Facts, Owner, Scan, Want, Watch};
 use undelfs_vss::{Gaps, Snapshot, Unkept, Vss};
 
-use crate::Error;
+use crate::{Error, opened::sound_file_system};
+
+/// Most other snapshots that are asked whose clusters were not kept.
+const MOST_OTHERS: usize = 64;
 
 /// A snapshot that is shown instead of its volume.
 pub(crate) struct Past {
     number: u32,
     snapshot: Snapshot,
     /// The volume as it is now.
-    pub(crate) now: Arc<dyn ReadAt>,
+    now: Arc<dyn ReadAt>,
+    vss: Vss,
 }
 
 impl Past {
@@ -32,7 +37,7 @@ impl Past {
             let notes: String = vss.notes().iter().map(|note| format!("; {note}")).collect();
             Error::refused(error.kind(), format!("volume {volume}: {error}{notes}"))
         })?;
-        Ok(Self { number, snapshot, now: now.clone() })
+        Ok(Self { number, snapshot, now: now.clone(), vss })
     }
 
     /// Its number.
@@ -60,28 +65,25 @@ impl Past {
         self.snapshot.notes()
     }
 
-    /// Adds to `scan`, of the snapshot, the claims that files of today have on clusters that were not kept; and gives the
-    /// allocation bitmap in which such clusters are in use that are so now or were since. `today` is the file system of
-    /// the volume as it is now: where it cannot be read, everything that was not kept counts as in use.
+    /// Adds to `scan`, of the snapshot, the claims that files of today and of other snapshots have on clusters that were not
+    /// kept; and gives the allocation bitmap in which such clusters are in use that are so now or were since. Where the
+    /// volume of today cannot be read, everything that was not kept counts as in use.
+    ///
+    /// # Errors
+    /// When `watch` cancelled it.
     pub(crate) fn judge(
         &self,
         scan: &mut Scan,
         facts: &Facts,
         then: Arc<dyn ReadAt>,
-        today: Result<Box<dyn FileSystem>, Error>,
         watch: &dyn Watch,
     ) -> Result<Arc<dyn ReadAt>, Error> {
         let gaps = self.gaps(facts);
-        let read = today.and_then(|today| {
-            let want = Want { removed: true, regular: false, deep: false };
-            Ok((today.scan(want, watch)?, today.bitmap(), today.facts().bytes_per_cluster))
-        });
-        let now = match read {
-            Ok((found, Some(bitmap), cluster)) if cluster == facts.bytes_per_cluster => {
-                add_claims(scan, &found, &gaps.free);
+        let now = match scanned(&self.now, facts, watch)? {
+            Some((found, Some(bitmap))) => {
+                add_claims(scan, &found, &gaps.free, true);
                 Some(bitmap)
             }
-            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
             _ => {
                 scan.notes.push(
                     "the volume of today cannot be read, so what its shadow copy has not kept counts as overwritten"
@@ -90,6 +92,14 @@ impl Past {
                 None
             }
         };
+        // A file that came and went since may stand only in another snapshot's records.
+        for other in self.vss.copies().iter().filter(|other| other.number != self.number).take(MOST_OTHERS) {
+            let Ok(snapshot) = self.vss.snapshot(other.number) else { continue };
+            let volume: Arc<dyn ReadAt> = Arc::new(snapshot.with_gaps(Gaps::Zeros));
+            if let Some((found, _)) = scanned(&volume, facts, watch)? {
+                add_claims(scan, &found, &gaps.free, other.number > self.number);
+            }
+        }
         Ok(Arc::new(Allocated { then, now, gaps }))
     }
 
@@ -101,6 +111,37 @@ impl Past {
             push(if unkept == Unkept::Now { &mut gone.free } else { &mut gone.later }, clusters);
         });
         gone
+    }
+}
+
+/// Passes on only that the work is to end: its progress is that of one scan.
+struct Quiet<'a>(&'a dyn Watch);
+
+impl Watch for Quiet<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.cancelled()
+    }
+}
+
+/// What a scan finds on a volume with clusters as in `facts`, and its allocation bitmap; `None` where it cannot be read.
+///
+/// # Errors
+/// When `watch` cancelled it.
+#[allow(clippy::type_complexity, reason = "a pair of two plain things")]
+fn scanned(
+    volume: &Arc<dyn ReadAt>,
+    facts: &Facts,
+    watch: &dyn Watch,
+) -> Result<Option<(Scan, Option<Arc<dyn ReadAt>>)>, Error> {
+    let want = Want { removed: true, regular: false, deep: false };
+    let read = sound_file_system(volume).and_then(|file_system| {
+        let is_alike = file_system.facts().bytes_per_cluster == facts.bytes_per_cluster;
+        let found = file_system.scan(want, &Quiet(watch))?;
+        Ok(is_alike.then(|| (found, file_system.bitmap())))
+    });
+    match read {
+        Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
+        read => Ok(read.ok().flatten()),
     }
 }
 
@@ -129,11 +170,15 @@ fn common(ranges: &[Range<u64>], wanted: Range<u64>, mut each: impl FnMut(Range<
 }
 
 /// Adds the claims of `found` on clusters in `free` to those of `scan`, but for those of deleted files that both know.
-fn add_claims(scan: &mut Scan, found: &Scan, free: &[Range<u64>]) {
+/// Those of live files only where `found` is `later`: of an earlier time they say nothing of who came after.
+fn add_claims(scan: &mut Scan, found: &Scan, free: &[Range<u64>], later: bool) {
     let is_known = |owner: &Owner| {
+        if owner.live {
+            return (!later).then_some(());
+        }
         let file = found.files.get(owner.file as usize)?;
         let at = scan.files.binary_search_by_key(&file.record, |file| file.record).ok()?;
-        (scan.files.get(at)?.generation == file.generation && !owner.live).then_some(())
+        (scan.files.get(at)?.generation == file.generation).then_some(())
     };
     let strange: Vec<bool> = found.owners.iter().map(|owner| is_known(owner).is_none()).collect();
     let mut owners: Vec<Option<u32>> = vec![None; found.owners.len()];
@@ -304,7 +349,7 @@ mod tests {
             ],
             ..Scan::default()
         };
-        add_claims(&mut scan, &found, &[2..4, 9..11, 120..121, 149..200]);
+        add_claims(&mut scan, &found, &[2..4, 9..11, 120..121, 149..200], true);
         let claims: Vec<(u64, u32, u32, bool)> = scan
             .claims
             .iter()

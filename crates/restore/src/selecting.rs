@@ -87,7 +87,7 @@ pub(crate) fn select(
     if volumes.is_empty() {
         let notes = notes.join("; ");
         let reason = format!(
-            "{path} holds no partition table and no known file system ({notes}); is it a disk image?"
+            "{path} holds no partition table and no known file system ({notes}); of a volume --deep searches all for files, of a disk `undelfs volumes --lost` for volumes"
         );
         return Err(Error::refused(ErrorKind::Unsupported, reason));
     }

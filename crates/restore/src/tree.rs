@@ -115,7 +115,7 @@ impl Tree {
     }
 
     /// The contexts.
-    pub fn contexts(&self) -> impl Iterator<Item = &Context> {
+    pub fn contexts(&self) -> impl Iterator<Item = &Context> + Clone {
         self.volumes.iter().map(|mounted| &*mounted.context)
     }
 

@@ -78,6 +78,9 @@ pub struct Facts {
     pub root: u32,
     /// When the volume was formatted; zero where nothing tells it.
     pub formatted: FileTime,
+    /// True where the structures that describe the volume and its file table are not whole, so that a search of the
+    /// volume may find more.
+    pub incomplete: bool,
     /// What is damaged so far as opening the volume told, one sentence each.
     pub notes: Vec<String>,
 }
@@ -132,7 +135,7 @@ impl FileTime {
 bitflags! {
     /// What a scan tells of a file in one bit each.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct FileFlags: u16 {
+    pub struct FileFlags: u32 {
         /// Deleted.
         const REMOVED = 1;
         /// A directory.
@@ -163,8 +166,10 @@ bitflags! {
         const LOG_NAME = 1 << 13;
         /// Only a journal knows the file: its record is another file's by now.
         const JOURNAL_ONLY = 1 << 14;
+        /// The content is kept elsewhere than in the file: by a cloud service, or in a store for deduplication.
+        const ELSEWHERE = 1 << 15;
         /// Shown as its raw backup stream. No file system sets it.
-        const RAW = 1 << 15;
+        const RAW = 1 << 16;
     }
 }
 
@@ -249,6 +254,8 @@ pub struct Scan {
     pub owners: Vec<Owner>,
     /// Damage that was met, one sentence each, at most [`Scan::MAX_NOTES`].
     pub notes: Vec<String>,
+    /// Records of the file table that cannot be read, or in whose place something else stands.
+    pub missing: u64,
     /// The tables that the records stand in, ascending; at least one.
     pub tables: Vec<RecordTable>,
     /// What journals tell of when files were deleted, ascending by file.

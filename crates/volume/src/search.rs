@@ -2,7 +2,7 @@
 //!
 //! It has two halves. [`Search::run`] reads the source once and keeps the places that look like a boot sector, the
 //! first record of a `$MFT`, or a metadata block of BitLocker: nothing but the sector itself decides, so that it does
-//! not matter in which pieces, in which order and in how many runs the source is read. [`resolve`] then makes volumes of
+//! not matter in which pieces, in which order and in how many runs the source is read. [`resolve()`] then makes volumes of
 //! these places, by the structures that they name and by each other.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]

@@ -128,7 +128,7 @@ impl Vss {
     /// keeps at most 32 bytes of each block that they tell of, and a bit of each block of the volume.
     ///
     /// # Errors
-    /// When there is no such shadow copy, or its store, or that of a newer one, is not on this volume.
+    /// When there is no such shadow copy, its age is lost, or its store, or that of a newer one, is not on this volume.
     pub fn snapshot(&self, number: u32) -> Result<Snapshot, Error> {
         let refused = |reason: String| Error::Refused { kind: ErrorKind::InvalidInput, reason };
         let Some(copy) = self.copies.iter().find(|copy| copy.number == number) else {
@@ -136,6 +136,14 @@ impl Vss {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(refused(format!("the volume has no shadow copy {number}; it has {known}")));
         };
+        let undated = self.copies.iter().filter(|other| other.created.is_none()).count();
+        if copy.created.is_none() && undated > 1 {
+            let reason = format!(
+                "when shadow copy {number} was made is lost, as with {} others; in which order they were made decides what they hold",
+                undated.saturating_sub(1)
+            );
+            return Err(Error::Refused { kind: ErrorKind::Damaged, reason });
+        }
         let mut steps = Vec::new();
         for newer in self.newer(copy).into_iter().chain([copy]) {
             let Some(places) = newer.places else {
@@ -156,7 +164,7 @@ impl Vss {
         Ok(Snapshot::new(self.volume.clone(), map, copy.volume_size))
     }
 
-    /// Those that are newer than `copy`, the newest first. One of which no time is known is older than the others,
+    /// Those that are newer than `copy`, the newest first. A single one of which no time is known is older than the others,
     /// because Windows deletes the oldest first; what was deleted tells nothing of those that were not.
     fn newer(&self, copy: &ShadowCopy) -> Vec<&ShadowCopy> {
         let later = self.copies.iter().filter(|other| {

@@ -3,11 +3,13 @@
 use std::{ffi::OsStr, io, ops::Range, os::unix::ffi::OsStrExt, sync::atomic::Ordering};
 
 use sha2::{Digest, Sha256};
-use undelfs_restore::Inode;
+use undelfs_restore::{
+    Inode,
+    copy::{self, Copied, NotCopied},
+};
 use undelfs_volume::filesystem::Watch;
 
 use super::{
-    copy::{self, Copied, NotCopied},
     listing::Node,
     manifest::{Entry, Restored},
     place::{self, Identity},

@@ -78,7 +78,7 @@ pub fn install_usn(image: &Path, journal: &Usn) {
     name_host(image, NAME);
 }
 
-/// FILE record of [`HOST`], the third file that mkntfs makes in `$Extend`.
+/// FILE record of `HOST`, the third file that mkntfs makes in `$Extend`.
 pub const HOST_RECORD: u64 = 26;
 
 /// Gives the file in `$Extend` that has the stream of the journal another name of eight letters.

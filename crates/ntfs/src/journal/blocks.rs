@@ -10,12 +10,12 @@ use undelfs_source::bytes::array;
 use undelfs_volume::filesystem::{File, FileFlags, FileTime, Scan};
 
 use super::{
-    entry::{self, STEP},
     history::{History, Key, Setting},
     remains::Owner,
 };
 use crate::{
     index::{self, BLOCK},
+    index_entry::{self, Facts, STEP},
     record::{Reference, apply_fixups},
     structures::FileName,
     table::Table,
@@ -25,8 +25,8 @@ use crate::{
 const SECTOR: usize = 512;
 
 /// The entries anywhere in `bytes`, in force or not.
-fn entries(bytes: &[u8]) -> impl Iterator<Item = (Reference, FileName<'_>, entry::Facts)> {
-    (0..bytes.len()).step_by(STEP).filter_map(|at| entry::parse(bytes.get(at..)?))
+fn entries(bytes: &[u8]) -> impl Iterator<Item = (Reference, FileName<'_>, Facts)> {
+    (0..bytes.len()).step_by(STEP).filter_map(|at| index_entry::parse_anywhere(bytes.get(at..)?))
 }
 
 /// Takes in what the indexes of the directories that are known tell.
@@ -119,7 +119,8 @@ impl<'a> Blocks<'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::entry::tests::index_entry, *};
+    use super::*;
+    use crate::index_entry::tests::index_entry;
 
     /// An index block whose entries begin at byte 64, as it stands on a volume.
     fn block(entries: &[Vec<u8>]) -> Vec<u8> {

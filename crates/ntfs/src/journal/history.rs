@@ -6,12 +6,12 @@ use undelfs_source::{ReadAt, bytes::u16_at};
 use undelfs_volume::filesystem::{File, FileFlags, FileTime};
 
 use super::{
-    entry::Facts,
     log::How,
     usn::{UsnRecord, reason},
 };
 use crate::{
     Ntfs,
+    index_entry::Facts,
     name::push_wtf8,
     record::Reference,
     structures::{FileName, Namespace},

@@ -1,10 +1,12 @@
 use undelfs_source::bytes::array;
 use undelfs_volume::filesystem::{FileFlags, Stream};
 
-use super::{PIECE, entry};
+use super::PIECE;
 use crate::{
     Ntfs,
     attribute::{Form, kind},
+    index::BLOCK,
+    index_entry,
     name::to_utf16,
     record::{Record, RecordBuf, Reference, apply_fixups},
 };
@@ -13,8 +15,6 @@ use crate::{
 const EXTEND: u32 = 11;
 /// Records that are searched for a journal that `$Extend` does not tell: Windows makes it when the volume is young.
 const NEAR: u32 = 4096;
-/// Bytes of an index block.
-const BLOCK: usize = 4096;
 
 /// Where the change journal is, and what else is to be known of `$Extend`.
 #[derive(Debug, Default)]
@@ -55,8 +55,10 @@ pub(super) fn locate(ntfs: &Ntfs, deep: bool) -> Places {
 fn in_extend(ntfs: &Ntfs, record: &Record<'_>, bytes: &[u8], places: &mut Places) {
     let own = Reference { record: EXTEND.into(), sequence: record.sequence() };
     let mut look = |bytes: &[u8]| {
-        for at in (0..bytes.len()).step_by(entry::STEP) {
-            let Some((file, name, _)) = bytes.get(at..).and_then(entry::parse) else { continue };
+        for at in (0..bytes.len()).step_by(index_entry::STEP) {
+            let Some((file, name, _)) = bytes.get(at..).and_then(index_entry::parse_anywhere) else {
+                continue;
+            };
             let units: Vec<u16> =
                 name.name.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
             if name.parent != own {

@@ -3,7 +3,6 @@
 
 mod apply;
 mod blocks;
-pub mod entry;
 mod history;
 mod locate;
 pub mod log;

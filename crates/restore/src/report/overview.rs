@@ -82,6 +82,16 @@ pub(crate) fn overview(context: &Context) -> String {
         for (value, number) in Confidence::ALL.iter().zip(count.confidence) {
             let _ = writeln!(text, "  {:<8} {number:>10}  {}", value.as_str(), meaning(*value));
         }
+        let facts = catalogue.facts();
+        let stored = count.clusters.saturating_mul(facts.bytes_per_cluster.into());
+        let _ = writeln!(
+            text,
+            "Their sizes add up to {} bytes. {stored} bytes of clusters are theirs, on a volume of {}: holes and\n\
+             compression make sizes larger than that, and clusters that several files had one after another count\n\
+             for each.",
+            count.bytes,
+            facts.clusters.saturating_mul(facts.bytes_per_cluster.into()),
+        );
         text.push('\n');
     }
     write_notes(context, &mut text);

@@ -6,10 +6,8 @@ use undelfs_volume::filesystem::FileTime;
 use super::record::{Change, operation};
 use crate::{
     attribute::{Attributes, kind},
-    journal::{
-        entry::{self, Facts},
-        usn::{self, UsnRecord},
-    },
+    index_entry::{self, Facts},
+    journal::usn::{self, UsnRecord},
     record::Reference,
     structures::{FileName, StandardInformation},
 };
@@ -84,7 +82,7 @@ pub fn tell<'a>(change: &Change<'a>, sizes: Sizes, each: &mut dyn FnMut(Told<'a>
         (UPDATE_NONRESIDENT_VALUE | WRITE_END_OF_INDEX_BUFFER, _) => {
             usn::remains(change.redo_data, 0, 1).for_each(|record| each(Told::Usn(record)));
             for data in [change.redo_data, change.undo_data] {
-                for at in (0..data.len()).step_by(entry::STEP) {
+                for at in (0..data.len()).step_by(index_entry::STEP) {
                     index_entry(data.get(at..).unwrap_or_default(), How::Seen, each);
                 }
             }
@@ -152,7 +150,7 @@ fn attribute<'a>(change: &Change<'a>, bytes: &'a [u8], sizes: Sizes, each: &mut 
 }
 
 fn index_entry<'a>(bytes: &'a [u8], how: How, each: &mut dyn FnMut(Told<'a>)) {
-    if let Some((file, name, facts)) = entry::parse(bytes) {
+    if let Some((file, name, facts)) = index_entry::parse_anywhere(bytes) {
         each(Told::Name { file, name, facts, how });
     }
 }

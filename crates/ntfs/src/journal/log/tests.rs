@@ -185,7 +185,7 @@ fn a_record_does_not_go_on_in_a_page_of_another_turn() {
 
 #[test]
 fn births_names_and_ends_are_told() {
-    use crate::{journal::entry::tests::index_entry, record::Reference, record::tests::record};
+    use crate::{index_entry::tests::index_entry, record::Reference, record::tests::record};
     let sizes = Sizes { cluster: 4096, record: 1024 };
     let image = record(1, 3, &[]);
     let entry = index_entry((38, 3), (5, 5), "gone.txt");

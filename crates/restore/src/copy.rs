@@ -1,13 +1,14 @@
-//! Copying one stream out of the tree.
+//! Copying one stream into a file, with what the medium does not deliver as zeros.
 
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
 
 use sha2::{Digest, Sha256};
-use undelfs_restore::{Content, Error};
 use undelfs_source::{ErrorKind, ReadError};
 
+use crate::{Content, Error};
+
 /// Bytes that are read at once.
-pub(crate) const PIECE: usize = 1 << 20;
+pub const PIECE: usize = 1 << 20;
 
 /// Zeros of at least this many bytes, at such a multiple, become a hole in the copy.
 const HOLE: usize = 64 << 10;
@@ -20,18 +21,20 @@ const BLOCK: usize = 4096;
 
 /// A finished copy.
 #[derive(Debug)]
-pub(crate) struct Copied {
-    pub(crate) size: u64,
-    pub(crate) sha256: [u8; 32],
+pub struct Copied {
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256 of the copy.
+    pub sha256: [u8; 32],
     /// Byte ranges that could not be read and are zeros in the copy: ascending, not touching each other.
-    pub(crate) unreadable: Vec<Range<u64>>,
+    pub unreadable: Vec<Range<u64>>,
     /// The first error of the medium.
-    pub(crate) problem: Option<String>,
+    pub problem: Option<String>,
 }
 
 /// Why there is no copy.
 #[derive(Debug)]
-pub(crate) enum NotCopied {
+pub enum NotCopied {
     /// The content cannot be given at all.
     Content(Error),
     /// The copy cannot be written.
@@ -41,7 +44,10 @@ pub(crate) enum NotCopied {
 }
 
 /// Copies `content` into the empty file `out`. After each piece `advance` is told its size and says whether to go on.
-pub(crate) fn copy(
+///
+/// # Errors
+/// When the content cannot be given at all, the copy cannot be written, or `advance` said no.
+pub fn copy(
     content: &dyn Content,
     out: &File,
     buffer: &mut Vec<u8>,
@@ -76,7 +82,7 @@ pub(crate) fn copy(
 }
 
 /// Reads a stream of at most `limit` bytes whole; `None` where it is longer or a byte of it cannot be read.
-pub(crate) fn read_small(content: &dyn Content, limit: usize) -> Option<Vec<u8>> {
+pub fn read_small(content: &dyn Content, limit: usize) -> Option<Vec<u8>> {
     let size = usize::try_from(content.size()).ok().filter(|&size| size <= limit)?;
     let mut value = vec![0; size];
     let mut filled = 0;
@@ -201,8 +207,6 @@ fn is_zero(part: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
-
-    use undelfs_restore::Error;
 
     use super::*;
 

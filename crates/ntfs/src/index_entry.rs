@@ -1,15 +1,17 @@
 //! Index entries wherever they stand, and what a `$FILE_NAME` tells beside the name.
+//!
+//! An index entry is: reference to the file 0, size of the entry 8, size of the name's attribute 10, flags 12, and from byte 16
+//! on the `$FILE_NAME`. Source: MS-FSA and the Linux-NTFS documentation.
 
 use undelfs_source::bytes::{u16_at, u64_at};
 use undelfs_volume::filesystem::FileTime;
 
-use super::usn::is_plausible;
-use crate::{record::Reference, structures::FileName};
+use crate::{journal::usn::is_plausible, record::Reference, structures::FileName};
 
 /// Entries begin at multiples of this.
 pub(crate) const STEP: usize = 8;
 /// Size of the header of an index entry in bytes.
-const HEADER: usize = 16;
+pub(crate) const HEADER: usize = 16;
 /// Size of a `$FILE_NAME` without its name in bytes.
 const NAME: usize = 66;
 /// Bytes behind the name that an entry may have: padding, and the number of a block below it.
@@ -34,7 +36,12 @@ impl Facts {
     }
 }
 
-/// The index entry with a name that begins `bytes`. All of it must fit together, because anything may stand there.
+/// The index entry with a name that begins `bytes`, where anything may stand: its times must be possible too.
+pub fn parse_anywhere(bytes: &[u8]) -> Option<(Reference, FileName<'_>, Facts)> {
+    parse(bytes).filter(|(_, name, _)| is_plausible(name.changed))
+}
+
+/// The index entry with a name that begins `bytes`. All of it must fit together.
 pub fn parse(bytes: &[u8]) -> Option<(Reference, FileName<'_>, Facts)> {
     let (size, length) = (usize::from(u16_at(bytes, 8)?), usize::from(u16_at(bytes, 10)?));
     // Most places fail here.
@@ -49,9 +56,9 @@ pub fn parse(bytes: &[u8]) -> Option<(Reference, FileName<'_>, Facts)> {
     let file = Reference::new(u64_at(bytes, 0)?);
     let facts = Facts::parse(content);
     let sound = length == name.name.len().saturating_add(NAME)
+        && name.is_possible()
         && file.sequence != 0
         && name.parent.sequence != 0
-        && is_plausible(name.changed)
         && facts.size <= crate::batch::MAX_SIZE;
     sound.then_some((file, name, facts))
 }
@@ -60,8 +67,8 @@ pub fn parse(bytes: &[u8]) -> Option<(Reference, FileName<'_>, Facts)> {
 pub(crate) mod tests {
     use proptest::prelude::*;
 
-    use super::{super::usn::tests::TIME, *};
-    use crate::structures::tests::file_name;
+    use super::*;
+    use crate::{journal::usn::tests::TIME, structures::tests::file_name};
 
     /// An entry of a file of 1000 bytes.
     pub(crate) fn index_entry(file: (u64, u16), parent: (u64, u16), name: &str) -> Vec<u8> {
@@ -100,7 +107,7 @@ pub(crate) mod tests {
         {
             let mut bytes = sound.clone();
             bytes[at] = byte;
-            assert!(parse(&bytes).is_none(), "byte {at}");
+            assert!(parse_anywhere(&bytes).is_none(), "byte {at}");
         }
         assert!(parse(&sound[..sound.len() - 9]).is_none());
     }

@@ -1,0 +1,26 @@
+//! The File Management API (FMAPI) of Windows as a C library: the same entry points, structures, constants, error codes
+//! and order of calls, over disk images, partitions and devices. `include/fmapi.h` declares it, `docs/fmapi.md`
+//! describes it.
+//!
+//! [`exports`] is what C sees, and the only module in which code is unsafe: it reads and writes the memory of callers.
+//! Everything else is safe, and stands on the restore contexts that a mount uses.
+
+#![deny(unsafe_op_in_unsafe_fn)]
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
+pub mod abi;
+mod code;
+mod context;
+mod detect;
+pub mod exports;
+mod handles;
+pub mod info;
+mod keys;
+mod last_error;
+mod restore;
+mod source_name;
+mod threads;
+mod version;
+mod wide;
+
+pub use code::Code;
