@@ -2,6 +2,7 @@
 //! and ntfs-3g writes the bytes and the `$EFS` attribute to the volume (`efs_raw`).
 
 mod cipher;
+mod shelf;
 mod user;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 };
 
 pub use cipher::{Algorithm, encrypt, encrypt_at};
+pub use shelf::{Shape, Shelf, Stored, has_holes};
 pub use user::{Purpose, User};
 
 use crate::tools;
