@@ -207,6 +207,7 @@ struct Desk {
     tree: Tree,
     raw: PathBuf,
     folder: PathBuf,
+    key: PathBuf,
 }
 
 impl Desk {
@@ -224,7 +225,8 @@ impl Desk {
         let folder = shelf.dir.path().join("made");
         fs::create_dir(&folder).unwrap();
         let tree = Tree::mount(&shelf.image, &["--view", "regular"]);
-        Self { shelf, tree, raw, folder }
+        let key = shelf.me.pfx.clone();
+        Self { shelf, tree, raw, folder, key }
     }
 
     fn of(shelf: &Shelf) -> usize {
@@ -244,7 +246,7 @@ impl Desk {
             file.as_os_str(),
             self.raw.as_os_str(),
             self.folder.as_os_str(),
-            self.shelf.me.pfx.as_os_str(),
+            self.key.as_os_str(),
             User::PASSWORD.as_ref(),
         ];
         let further = further.iter().map(AsRef::as_ref);
@@ -289,7 +291,9 @@ fn open_says_what_a_name_is_not() {
 
 #[test]
 fn no_call_leaks_or_reads_beyond_its_bytes() {
-    let desk = Desk::new();
+    let mut desk = Desk::new();
+    // Reading PKCS#12 makes tables that last as long as the process, which valgrind takes for leaks.
+    desk.key = desk.shelf.me.key.clone();
     let cases = Program::compile(&contract("efs"), &programs("valgrind"), How::Valgrind);
     for name in [
         "export_gives_all_bytes_and_one_empty_piece_by_either_name",
@@ -297,7 +301,7 @@ fn no_call_leaks_or_reads_beyond_its_bytes() {
         "closing_in_a_callback_cancels_and_frees",
         "what_is_no_context_is_an_invalid_handle",
     ] {
-        desk.run(&cases, name, &[&desk.shelf.image]);
+        assert_eq!(desk.run(&cases, name, &[&desk.shelf.image]), "");
         for left in fs::read_dir(&desk.folder).unwrap() {
             fs::remove_file(left.unwrap().path()).unwrap();
         }

@@ -11,9 +11,9 @@
 
 #define IS(call, error)                                                                                               \
     do {                                                                                                              \
-        DWORD found = (call);                                                                                         \
-        if (found != (error)) {                                                                                       \
-            fprintf(stderr, "line %d: %s is %u\n", __LINE__, #call, found);                                           \
+        DWORD returned = (call);                                                                                      \
+        if (returned != (error)) {                                                                                    \
+            fprintf(stderr, "line %d: %s is %u\n", __LINE__, #call, returned);                                        \
             exit(EXIT_FAILURE);                                                                                       \
         }                                                                                                             \
     } while (0)
@@ -457,7 +457,7 @@ static void *import_many(void *name)
 
 static void threads_export_and_import_side_by_side(void)
 {
-    static char names[THREADS][8];
+    static char names[THREADS][24];
     pthread_t threads[THREADS];
     add_key();
     for (int n = 0; n < THREADS; n++) {

@@ -102,7 +102,7 @@ pub(super) fn export(handle: usize, take: &mut dyn FnMut(&mut [u8]) -> Result<()
         at = at.saturating_add(read as u64);
     }
     running.0.is_stopped()?;
-    take(&mut [])
+    take(buf.get_mut(..0).unwrap_or_default())
 }
 
 /// Makes a file of what `give` puts into the room that it gets; no bytes are the end. Its error ends it, and nothing is
