@@ -165,6 +165,14 @@ fn without_a_key_reading_is_refused_and_the_attributes_say_whose_key_is_needed()
         assert_eq!(file["efs"][2]["list"], "DRF");
     }
     assert_eq!(lines.lines().count(), all.files.len());
+    for format in ["table", "csv"] {
+        let said = undelfs(["scan", "--format", format, all.image.to_str().unwrap()]);
+        let text = String::from_utf8(said.stdout).unwrap();
+        for user in [&all.me, &all.other, &all.agent] {
+            let who = format!("{}, S-1-5-21-1-2-3-1001, certificate {}", user.display(), user.thumbprint());
+            assert_eq!(text.matches(&who).count(), all.files.len(), "{format}: {text}");
+        }
+    }
 }
 
 #[test]
