@@ -330,6 +330,11 @@ fn info_says_who_can_decrypt_a_file_of_a_volume_and_a_raw_backup_stream() {
             assert!(said.contains(word), "no {word} in {said}");
         }
     }
+    // What stands beside a file and is not listed is no part of the volume.
+    let out = all.dir.path().join("out");
+    let hidden = format!("{name}.efsraw");
+    let args = ["restore", "--view", "regular", image, &hidden, out.to_str().unwrap()];
+    assert_refused(&undelfs(args), 2, &["efs export"]);
     let volume = Volume::write(&all.image);
     fs::write(volume.root().join("plain"), "x").unwrap();
     volume.unmount();

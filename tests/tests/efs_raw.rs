@@ -284,6 +284,22 @@ fn key_files_say_why_they_give_no_key() {
 }
 
 #[test]
+fn metadata_of_an_unknown_version_are_named_and_nothing_is_made() {
+    let desk = Desk::new();
+    let mut raw = fs::read(&desk.raw).unwrap();
+    let metadata = parts(&raw)[1].0 + 16;
+    assert_eq!(raw[metadata + 8], 2);
+    raw[metadata + 8] = 6;
+    let changed = desk.shelf.dir.path().join("changed");
+    fs::write(&changed, raw).unwrap();
+    desk.run(&CASES, "metadata_of_an_unknown_version_are_named_and_nothing_is_made", &[&changed]);
+    let target = desk.folder.join("made");
+    let import = ["efs", "import", changed.to_str().unwrap(), target.to_str().unwrap()];
+    let output = undelfs([&import[..], &desk.shelf.key(&desk.shelf.me)].concat());
+    undelfs_tests::program::assert_refused(&output, 1, &["version 6", "Rights Management"]);
+}
+
+#[test]
 fn open_says_what_a_name_is_not() {
     let desk = Desk::new();
     desk.run(&CASES, "open_says_what_a_name_is_not", &[&desk.raw, &desk.shelf.image]);

@@ -330,6 +330,12 @@ impl Tree {
         mounted.context.open_raw(index)
     }
 
+    /// True for the raw backup stream of an encrypted file that is shown as it is: it is found beside the file, and not
+    /// listed.
+    pub fn is_hidden_raw(&self, inode: Inode) -> bool {
+        matches!(inode.id(), Some(Id::Raw { .. }))
+    }
+
     /// Who can decrypt a file.
     ///
     /// # Errors

@@ -384,6 +384,17 @@ static void key_files_say_why_they_give_no_key(void)
     free(raw.data);
 }
 
+/* The sixth argument is a stream with metadata that Rights Management protects. */
+static void metadata_of_an_unknown_version_are_named_and_nothing_is_made(void)
+{
+    struct bytes raw = read_all(arguments[5]);
+    add_key();
+    IS(import(in_folder("made"), 0, &raw), ERROR_EFS_VERSION_NOT_SUPPORT);
+    CHECK(files() == 0);
+    EfsRawClearKeys();
+    free(raw.data);
+}
+
 /* Arguments from the sixth on: a plain file, an image, a directory that is encrypted, a folder on efs_raw. */
 static void open_says_what_a_name_is_not(void)
 {
@@ -526,6 +537,7 @@ int main(int argc, char **argv)
         CASE(a_stream_cut_at_any_byte_is_not_export_format_and_leaves_nothing),
         CASE(a_stream_that_lies_is_not_export_format_and_leaves_nothing),
         CASE(key_files_say_why_they_give_no_key),
+        CASE(metadata_of_an_unknown_version_are_named_and_nothing_is_made),
         CASE(open_says_what_a_name_is_not),
         CASE(a_directory_is_exported_and_imported_with_its_flag),
         CASE(hidden_and_read_only_files_are_replaced_only_as_windows_does),
