@@ -9,16 +9,15 @@ use fastrand::Rng;
 
 use crate::ntfs3g::{self, Format, Volume};
 
-/// Directories of the image with many files.
-const DIRECTORIES: usize = 3000;
-/// Files in each of them.
-const FILES_EACH: usize = 50;
+/// Files of an image with many files.
+const FILES: usize = 150_000;
 /// Size of the large deleted file in bytes.
 pub const LARGE: u64 = 1 << 30;
 
-/// A volume of 150,000 files of about 1 KiB in 3000 directories, every second one deleted. Made once.
-pub fn many_files(dir: &Path) -> PathBuf {
-    once(dir, "many-files.img", |image| {
+/// A volume of 150,000 files of about 1 KiB in so many directories, every second file deleted. Made once.
+pub fn many_files(dir: &Path, directories: usize) -> PathBuf {
+    let files_each = FILES / directories;
+    once(dir, &format!("many-files-in-{directories}.img"), |image| {
         ntfs3g::format(
             image,
             &Format { size: 2 << 30, cluster: 4096, sector: 512, label: "Many files".into() },
@@ -29,9 +28,9 @@ pub fn many_files(dir: &Path) -> PathBuf {
         };
         let volume = Volume::write(image);
         let mut bytes = vec![0; 1600];
-        for directory in 0..DIRECTORIES {
+        for directory in 0..directories {
             fs::create_dir(volume.root().join(format!("directory {directory:04}"))).expect("a directory");
-            for number in 0..FILES_EACH {
+            for number in 0..files_each {
                 rng.fill(&mut bytes);
                 let len = rng.usize(800..1600);
                 fs::write(path(volume.root(), directory, number), &bytes[..len]).expect("a file");
@@ -39,8 +38,8 @@ pub fn many_files(dir: &Path) -> PathBuf {
         }
         volume.unmount();
         let volume = Volume::write(image);
-        for directory in 0..DIRECTORIES {
-            for number in (0..FILES_EACH).step_by(2) {
+        for directory in 0..directories {
+            for number in (0..files_each).step_by(2) {
                 fs::remove_file(path(volume.root(), directory, number)).expect("a deletion");
             }
         }

@@ -149,16 +149,18 @@ stands beside a peer's that was measured in the same run; the ratio is ours divi
 const COMMANDS: &str = "
 ## What was run
 
-`many.img` is an NTFS volume of 150,000 files of about 1 KiB in 3000 directories, every second one deleted, made by
-`mkntfs` and `ntfs-3g`. `large.img` holds a deleted file of 1 GiB and four of 256 MiB. All are in the page cache, so
+`many.img` is an NTFS volume of 150,000 files of about 1 KiB in 3000 folders, every second one deleted, made by
+`mkntfs` and `ntfs-3g`. `crowded.img` is the same in 2 folders: the time of The Sleuth Kit's programs grows with the
+square of the files in a folder. `large.img` holds a deleted file of 1 GiB and four of 256 MiB. All are in the page cache, so
 that the programs are compared and not the disk. Standard output goes to `/dev/null`.
 
 | Measurement | undelfs | Peer |
 |---|---|---|
-| scan | `undelfs scan --format csv many.img` | `mft_dump -o csv mft.bin` (crate `mft` 0.9.1) and `fls -rdp many.img`; `mft.bin` is `icat many.img 0` |
+| scan | `undelfs scan --format csv many.img` | `mft_dump -o csv mft.bin` (crate `mft` 0.9.1); `mft.bin` is `icat many.img 0` |
+| scan, folders | the same with `many.img` and `crowded.img` | `fls -rdp` of the same image |
 | mount and find | `undelfs mount many.img DIR && find DIR` | `ntfs-3g -o ro many.img DIR && find DIR` |
 | mount and find with sizes | the same with `find DIR -printf '%s\\n'` | the same |
-| copy of all deleted files | `cp -a DIR/* TMPFS` | `tsk_recover many.img TMPFS` |
+| copy of all deleted files | `cp -a DIR/* TMPFS`, `many.img` and `crowded.img` | `tsk_recover IMAGE TMPFS` |
 | peak memory | `VmHWM` of the mount after that copy | bound: 128 MiB and 96 bytes for each record |
 | large file | `dd bs=1M if=DIR/large.bin of=/dev/null`, freshly mounted | the same from `memfs`, a file system of the same FUSE library that returns bytes it has in memory, with the read-ahead that undelfs has |
 | four readers | four `dd` at once, 256 MiB each | the same |

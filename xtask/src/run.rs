@@ -15,7 +15,10 @@ pub(crate) fn enter_root() -> Result<(), String> {
 }
 
 /// A command with its arguments.
-pub(crate) fn command<S: AsRef<OsStr>>(name: &str, args: impl IntoIterator<Item = S>) -> Command {
+pub(crate) fn command<S: AsRef<OsStr>>(
+    name: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = S>,
+) -> Command {
     let mut command = Command::new(name);
     command.args(args);
     command

@@ -26,6 +26,7 @@ mod options;
 mod overlap;
 mod past;
 mod properties;
+mod regranted;
 mod report;
 mod selecting;
 mod survey;

@@ -13,7 +13,8 @@ fn main() -> Result<(), String> {
     match args[..] {
         ["demo", file] => println!("{} bytes", demo::bundle(Path::new(file))),
         ["bench", dir] => {
-            println!("{}", big::many_files(Path::new(dir)).display());
+            println!("{}", big::many_files(Path::new(dir), 3000).display());
+            println!("{}", big::many_files(Path::new(dir), 2).display());
             println!("{}", big::large_file(Path::new(dir)).display());
         }
         _ => return Err("usage: images demo FILE | images bench DIR".into()),
