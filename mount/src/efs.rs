@@ -12,7 +12,7 @@ use undelfs_restore::{
         KeyRing, Metadata,
         raw::{self, Block, MAGIC, Sink, Unread},
     },
-    import,
+    import, without_named_streams,
 };
 
 use crate::{
@@ -140,7 +140,10 @@ fn metadata_of_raw(path: &Path) -> Result<Metadata, Failure> {
 
 fn export(args: &EfsExportArgs, chatter: Chatter) -> Result<u8, Failure> {
     let tree = tree(&args.source, &args.selection, &args.keys, chatter)?;
-    let content = tree.open_efs_raw(find(&tree, &args.path)?.attributes.inode)?;
+    let mut content = tree.open_efs_raw(find(&tree, &args.path)?.attributes.inode)?;
+    if args.drop_streams {
+        content = without_named_streams(content)?;
+    }
     let progress = Progress::new("Exporting", Unit::Bytes, chatter);
     if args.file == Path::new("-") {
         let mut out = Output::new();
@@ -191,6 +194,8 @@ fn import_file(args: &EfsImportArgs, chatter: Chatter) -> Result<u8, Failure> {
         keys: (!keys.is_empty()).then_some(keys),
         replace: args.force,
         drop_streams: args.drop_streams,
+        keep_encrypted: args.keep_encrypted,
+        directory: args.directory,
     };
     let done = if args.raw == Path::new("-") {
         import(&mut io::stdin().lock(), &args.file, &how)?
@@ -199,7 +204,8 @@ fn import_file(args: &EfsImportArgs, chatter: Chatter) -> Result<u8, Failure> {
         import(&mut io::BufReader::with_capacity(STEP, file), &args.file, &how)?
     };
     if !chatter.quiet {
-        let what = if how.keys.is_some() { "decrypted" } else { "encrypted" };
+        let decrypted = how.keys.is_some() && !how.keep_encrypted;
+        let what = if decrypted { "decrypted" } else { "encrypted" };
         let mut text =
             format!("made {} ({}, {what})", args.file.display(), indicatif::BinaryBytes(done.bytes));
         for (count, what) in [(done.streams, "with"), (done.dropped, "without")] {

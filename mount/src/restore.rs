@@ -119,6 +119,12 @@ pub(crate) fn find(tree: &Tree, path: &Path) -> Result<Wanted, Failure> {
                 path.display()
             )));
         }
+        if tree.is_hidden_raw(attributes.inode) {
+            return Err(Failure::usage(format!(
+                "{} is made by undelfs; `undelfs efs export` writes it, with the name of the encrypted file itself",
+                path.display()
+            )));
+        }
         let folder = match &found.name {
             Some(above) => [found.folder.as_slice(), above, b"/"].concat(),
             None => Vec::new(),

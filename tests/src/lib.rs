@@ -29,6 +29,7 @@ pub mod program;
 pub mod recipe;
 pub mod recovery;
 pub mod reparse;
+pub mod terminal;
 pub mod tools;
 pub mod typed;
 pub mod vss;

@@ -23,6 +23,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ntfsdecrypt", "ntfs-3g"),
     ("openssl", "openssl"),
     ("rsync", "rsync"),
+    ("script", "bsdutils"),
     ("setpriv", "util-linux"),
     ("setsid", "util-linux"),
     ("sfdisk", "fdisk"),

@@ -40,7 +40,9 @@ pub use check::content_kind;
 pub use confidence::Confidence;
 pub use content::Content;
 pub use context::Context;
-pub use efs::{Import, Imported, import};
+pub use efs::{Import, Imported, import, without_named_streams};
+#[cfg(unix)]
+pub use efs::{mounted_raw, ntfs_attributes, takes_encrypted};
 pub use entries::{DataStream, Entries, Entry};
 pub use error::Error;
 pub use inode::Inode;

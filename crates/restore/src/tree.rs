@@ -152,7 +152,7 @@ impl Tree {
         let volume = match id {
             Id::Top => return Ok(Directory::Top),
             Id::Control { volume, number: 0 } => return Ok(Directory::Control(self.mounted(volume)?)),
-            Id::Control { .. } | Id::Stream { .. } => return Err(not()),
+            Id::Control { .. } | Id::Stream { .. } | Id::Raw { .. } => return Err(not()),
             Id::Root { volume } | Id::File { volume, .. } => volume,
             Id::Made { volume, .. } | Id::Lost { volume, .. } => volume,
         };
@@ -193,7 +193,10 @@ impl Tree {
             }
             Directory::Names(mounted, catalogue, slot) => match catalogue.lookup(slot, name) {
                 Some(node) => self.node_attributes(mounted, catalogue, node),
-                None => self.lookup_stream(mounted, catalogue, slot, name)?.ok_or_else(missing),
+                None => match self.lookup_stream(mounted, catalogue, slot, name)? {
+                    Some(stream) => Ok(stream),
+                    None => self.lookup_raw(mounted, catalogue, slot, name)?.ok_or_else(missing),
+                },
             },
         }
     }
@@ -249,6 +252,23 @@ impl Tree {
         Ok(None)
     }
 
+    /// Finds `file.efsraw` where encrypted files are shown as they are. It can be entered and is not listed.
+    fn lookup_raw(
+        &self,
+        mounted: &Mounted,
+        catalogue: &Catalogue,
+        slot: Slot,
+        name: &[u8],
+    ) -> Result<Option<Attributes>, Error> {
+        let node = name.strip_suffix(crate::efs::SUFFIX.as_bytes()).and_then(|of| catalogue.lookup(slot, of));
+        match node.and_then(|node| self.file_of(catalogue, node)) {
+            Some((index, file)) if crate::efs::has_hidden_raw(file) => {
+                self.raw_attributes(mounted, index, file).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn file_of<'a>(&self, catalogue: &'a Catalogue, node: Node) -> Option<(u32, &'a File)> {
         match catalogue.meaning(node) {
             Meaning::File(index) => catalogue.file(index).map(|file| (index, file)),
@@ -258,7 +278,9 @@ impl Tree {
 
     /// The file that a number stands for, or whose stream it stands for.
     fn file(&self, inode: Inode) -> Result<(&Mounted, &Catalogue, u32), Error> {
-        let (Id::File { volume, record } | Id::Stream { volume, record, .. }) = self.id(inode)? else {
+        let (Id::File { volume, record } | Id::Stream { volume, record, .. } | Id::Raw { volume, record }) =
+            self.id(inode)?
+        else {
             return Err(Error::not_found(b"file"));
         };
         let mounted = self.mounted(volume)?;
@@ -286,6 +308,7 @@ impl Tree {
                 let (mounted, _, index) = self.file(inode)?;
                 mounted.context.open(index, usize::from(stream))
             }
+            Id::Raw { .. } => self.open_efs_raw(inode),
             Id::File { .. } => {
                 let (mounted, catalogue, index) = self.file(inode)?;
                 let flags = catalogue.file(index).map_or(FileFlags::empty(), |file| file.flags);
@@ -305,6 +328,12 @@ impl Tree {
     pub fn open_efs_raw(&self, inode: Inode) -> Result<Arc<dyn Content>, Error> {
         let (mounted, _, index) = self.file(inode)?;
         mounted.context.open_raw(index)
+    }
+
+    /// True for the raw backup stream of an encrypted file that is shown as it is: it is found beside the file, and not
+    /// listed.
+    pub fn is_hidden_raw(&self, inode: Inode) -> bool {
+        matches!(inode.id(), Some(Id::Raw { .. }))
     }
 
     /// Who can decrypt a file.

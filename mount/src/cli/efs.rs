@@ -57,6 +57,10 @@ pub(crate) struct EfsExportArgs {
     #[arg(long)]
     pub(crate) force: bool,
 
+    /// Leave out named streams.
+    #[arg(long)]
+    pub(crate) drop_streams: bool,
+
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
 
@@ -83,6 +87,14 @@ pub(crate) struct EfsImportArgs {
     /// Leave out named streams, which otherwise become `FILE:STREAM`.
     #[arg(long)]
     pub(crate) drop_streams: bool,
+
+    /// Make an encrypted file though a key is given: what is not stored because it is zeros becomes encrypted zeros.
+    #[arg(long, requires = "efs_key")]
+    pub(crate) keep_encrypted: bool,
+
+    /// FILE is a directory, as the raw backup stream is that of one. It may exist.
+    #[arg(long)]
+    pub(crate) directory: bool,
 
     #[command(flatten)]
     pub(crate) keys: EfsKeyArgs,
