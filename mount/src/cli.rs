@@ -1,5 +1,6 @@
 //! The command line: the one definition from which help, manual pages and completions come.
 
+mod certsrv;
 mod efs;
 
 use std::path::PathBuf;
@@ -7,6 +8,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use undelfs_restore as restore;
 
+pub(crate) use certsrv::{
+    AuthorityArgs, CertsrvArgs, CertsrvBackupArgs, CertsrvCommand, CertsrvFormat, CertsrvListArgs,
+    CertsrvRestoreArgs, CertsrvVerifyArgs, ListedName,
+};
 pub(crate) use efs::{EfsArgs, EfsCommand, EfsExportArgs, EfsImportArgs, EfsInfoArgs, EfsKeyArgs, EfsView};
 
 /// What the process ends with.
@@ -60,6 +65,7 @@ pub(crate) enum Command {
     Scan(ScanArgs),
     Restore(RestoreArgs),
     Efs(EfsArgs),
+    Certsrv(CertsrvArgs),
     Demo(DemoArgs),
     Generate(GenerateArgs),
 }
@@ -104,6 +110,11 @@ pub(crate) struct MountArgs {
     /// How named streams are shown.
     #[arg(long, value_enum, default_value_t = Streams::Xattr)]
     pub(crate) streams: Streams,
+
+    /// Instead of files, show each certification authority that is found, live or deleted, as a folder: its backup set in
+    /// `DataBase`, its certificates in `Certificates`.
+    #[arg(long, conflicts_with_all = ["view", "streams"])]
+    pub(crate) certsrv: bool,
 }
 
 /// Unmount a tree that `undelfs mount` mounted, and wait until the source is free again.

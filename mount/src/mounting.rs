@@ -22,6 +22,7 @@ use signal_hook::{
 use undelfs_restore::Tree;
 
 use crate::{
+    certsrv,
     cli::{Chatter, MountArgs, exit_code, options},
     failure::{Failure, notice},
     fuse::{self, Settings, TreeFs},
@@ -84,7 +85,11 @@ fn serve(args: &MountArgs, chatter: Chatter, in_background: bool) -> Result<u8, 
     let real = fs::canonicalize(&source).unwrap_or_else(|_| source.clone());
     let folder = mountpoint::check(&args.mountpoint, &real)?;
     let options = options(args.view, args.content, args.streams);
-    let tree = opening::tree(&source, &args.selection, &options, &args.keys, chatter)?;
+    let tree = if args.certsrv {
+        certsrv::tree(&source, &args.selection, &options, &args.keys, chatter)?
+    } else {
+        opening::tree(&source, &args.selection, &options, &args.keys, chatter)?
+    };
     let found = tree.summary();
     opening::advise(tree.contexts(), options.deep, chatter);
     let settings = Settings {

@@ -7,6 +7,7 @@
 
 pub mod big;
 pub mod bitlocker;
+pub mod certsrv;
 pub mod check;
 pub mod cheese;
 pub mod content;
