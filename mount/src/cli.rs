@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use undelfs_restore as restore;
 
+use crate::platform::NOTICE;
+
 pub(crate) use certsrv::{
     AuthorityArgs, CertsrvArgs, CertsrvBackupArgs, CertsrvCommand, CertsrvFormat, CertsrvListArgs,
     CertsrvRestoreArgs, CertsrvVerifyArgs, ListedName,
@@ -36,7 +38,7 @@ UNDELFS_LOG takes a tracing filter such as `undelfs_ntfs=debug` and replaces -v.
 /// Nothing is exported first and nothing is ever written to the source: a file is put together when somebody
 /// reads it. A source is a raw image, the first of a set of split images (`.001`), or a block device.
 #[derive(Debug, Parser)]
-#[command(name = "undelfs", version, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "undelfs", version, after_help = [EXIT_CODES, NOTICE].concat(), propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) chatter: Chatter,

@@ -19,6 +19,7 @@ mod handles;
 pub mod info;
 mod keys;
 mod last_error;
+mod platform;
 mod restore;
 mod source_name;
 mod threads;

@@ -34,6 +34,7 @@ mod survey;
 mod taken;
 mod tree;
 mod unencrypted;
+pub mod windows;
 
 pub use cache::CacheStatus;
 pub use catalogue::{Catalogue, Count, DeletedBetween, RestorableFile};
@@ -52,7 +53,7 @@ pub use options::{Options, Overwritten, Selection, View};
 pub use report::{Format, time, write};
 pub use shown::{Files, Shown};
 pub use survey::{Survey, survey};
-pub use tree::{Attributes, DirEntry, NodeKind, Space, Tree};
+pub use tree::{Attributes, DirEntry, NamedStream, NodeKind, Space, Tree};
 pub use undelfs_bitlocker as bitlocker;
 pub use undelfs_efs as efs_format;
 pub use undelfs_vss as vss;

@@ -3,6 +3,7 @@
 //! It is the same for every back end: nodes are named by [`Inode`], directories are read from any position.
 
 mod listing;
+mod named_streams;
 mod stat;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::{
     properties,
     shown::{Entry as ShownEntry, Shown},
 };
+pub use named_streams::NamedStream;
 use stat::directory_attributes;
 
 /// What a node is.

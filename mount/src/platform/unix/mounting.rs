@@ -21,14 +21,17 @@ use signal_hook::{
 };
 use undelfs_restore::Tree;
 
+use super::{
+    interrupt::leave_signals,
+    mountpoint, mounts, sudo,
+    unmounting::{Refused, unmount},
+};
 use crate::{
     certsrv,
     cli::{Chatter, MountArgs, exit_code, options},
     failure::{Failure, notice},
     fuse::{self, Settings, TreeFs},
-    interrupt::leave_signals,
-    mountpoint, mounts, opening, sudo,
-    unmounting::{Refused, unmount},
+    opening,
 };
 
 /// Set in the environment of the serving process: standard output is a pipe to the process that waits.
