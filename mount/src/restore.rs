@@ -26,7 +26,7 @@ use walk::{Job, Tally};
 pub(crate) fn run(args: &RestoreArgs, chatter: Chatter) -> Result<u8, Failure> {
     // As files the tree shows every stream, whatever its size; the walk puts them where they belong.
     let options = Options { streams_as_files: true, ..options(args.view, args.content, args.streams) };
-    let tree = opening::tree(&args.source, &args.selection, &options, &args.keys, chatter)?;
+    let tree = opening::tree(&args.source, &args.volume, &options, chatter)?;
 
     // Until here nothing is written, and a signal ends the process as it ends any other.
     let stop = interrupt::stop_flag()?;
