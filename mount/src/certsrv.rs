@@ -15,7 +15,7 @@ use undelfs_source::ErrorKind;
 use crate::{
     cli::{
         AuthorityArgs, CertsrvArgs, CertsrvBackupArgs, CertsrvCommand, CertsrvFormat, CertsrvListArgs,
-        CertsrvRestoreArgs, Chatter, KeyArgs, ListedName, SelectionArgs, exit_code,
+        CertsrvRestoreArgs, Chatter, ListedName, VolumeArgs, exit_code,
     },
     failure::{Failure, notice},
     opening,
@@ -84,7 +84,7 @@ fn discover(args: &AuthorityArgs, chatter: Chatter) -> Result<Discovery, Failure
         return Ok(one(find::in_file(source)?));
     }
     let options = Options { view: View::All, deep: args.deep, ..Options::default() };
-    let contexts = opening::contexts(source, &args.selection, &options, &args.keys, chatter)?;
+    let contexts = opening::contexts(source, &args.volume, &options, chatter)?;
     opening::need_files(&contexts)?;
     on_contexts(&contexts, chatter)
 }
@@ -92,13 +92,12 @@ fn discover(args: &AuthorityArgs, chatter: Chatter) -> Result<Discovery, Failure
 /// The tree of the authorities on a source.
 pub(crate) fn tree(
     source: &Path,
-    selection: &SelectionArgs,
+    volume: &VolumeArgs,
     options: &Options,
-    keys: &KeyArgs,
     chatter: Chatter,
 ) -> Result<Tree, Failure> {
     let options = Options { view: View::All, efs_raw: false, ..*options };
-    let contexts = opening::contexts(source, selection, &options, keys, chatter)?;
+    let contexts = opening::contexts(source, volume, &options, chatter)?;
     opening::need_files(&contexts)?;
     let found = on_contexts(&contexts, chatter)?;
     found.notes.iter().for_each(notice);

@@ -2,27 +2,26 @@
 
 mod certsrv;
 mod cli;
+mod contents;
 mod demo;
 mod efs;
 mod efs_keys;
 mod failure;
+#[cfg(unix)]
 mod fuse;
 mod generate;
-mod interrupt;
 mod keys;
 mod lost;
-mod mounting;
-mod mountpoint;
-mod mounts;
 mod opening;
 mod output;
+mod platform;
 mod progress;
 mod restore;
 mod scan;
-mod sudo;
 mod times;
-mod unmounting;
 mod volumes;
+#[cfg(windows)]
+mod winfsp;
 
 use std::{
     io::{self, IsTerminal},
@@ -36,10 +35,11 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::{Chatter, Cli, Command, exit_code},
     failure::{Failure, notice},
+    platform::{mounting, secrets, unmounting},
 };
 
 fn main() -> ExitCode {
-    if let Err(error) = keys::hide_secrets() {
+    if let Err(error) = secrets::hide() {
         notice(format!("the secrets on the command line cannot be hidden from the process list: {error}"));
         if error.kind() == io::ErrorKind::InvalidInput {
             return ExitCode::from(exit_code::USAGE);

@@ -5,10 +5,13 @@ use std::{collections::BTreeSet, fs, ops::Range, os::unix::fs::FileExt, path::Pa
 use undelfs_tests::{
     content::Fill,
     guard,
+    journal::{self, Log},
     manifest::File,
+    ntfs3g::{self, Format, Volume},
     overwrite,
     program::Tree,
     recipe::{Made, Recipe},
+    recovery::layout::Layout,
     walk,
 };
 
@@ -147,6 +150,63 @@ fn no_tag_of_a_later_file_shows_in_any_deleted_file() {
         for sector in bytes.chunks(512).filter(|sector| sector.first() == Some(&b'<') && sector.len() > 18) {
             let tag = String::from_utf8_lossy(&sector[..18]).into_owned();
             assert!(!later.contains(&tag), "{} shows {tag}", path.display());
+        }
+    }
+}
+
+#[test]
+fn clusters_that_a_file_got_and_gave_back_of_which_only_the_log_is_left_are_declared() {
+    for (version, cluster, size) in [(1, 4096, 128 << 20), (2, 512, 128 << 20), (2, 65536, 512 << 20)] {
+        let dir = guard::scratch();
+        let image = dir.path().join("regranted.img");
+        ntfs3g::format(&image, &Format { size, cluster, sector: 512, label: "Regranted".to_owned() });
+        let volume = Volume::write(&image);
+        let names = ["older.bin", "newer.bin", "unnumbered.bin"];
+        let records = names.map(|name| {
+            let path = volume.root().join(name);
+            fs::write(&path, vec![name.as_bytes()[0]; 10 * cluster as usize]).unwrap();
+            journal::record(&path)
+        });
+        for name in names {
+            fs::remove_file(volume.root().join(name)).unwrap();
+        }
+        volume.unmount();
+        let cluster = u64::from(cluster);
+        let layout = Layout::read(&image);
+        let clusters = records.map(|record| {
+            let runs = layout.stream(record, "").unwrap();
+            assert_eq!(runs.len(), 1, "the file is fragmented");
+            runs[0].start / cluster..runs[0].end / cluster
+        });
+        let bitmap = layout.stream(6, "").unwrap()[0].start / cluster;
+        let other_bitmap = layout.stream(2, "").unwrap()[0].start / cluster;
+
+        // Each file gets its clusters; one goes, somebody gets four of its clusters, and two of them again; then the other goes.
+        let mut log = Log::new(journal::log_size(&image), version, 1, cluster);
+        clusters.iter().for_each(|own| log.allocate(bitmap, own.clone()));
+        let older = log.last();
+        log.allocate(bitmap, clusters[0].start + 3..clusters[0].start + 7);
+        log.allocate(bitmap, clusters[0].start + 4..clusters[0].start + 6);
+        log.allocate(other_bitmap, clusters[0].clone());
+        log.allocate(bitmap, clusters[2].clone());
+        let newer = log.last();
+        journal::install_log(&image, &log);
+        journal::set_last_change(&image, records[0], older);
+        journal::set_last_change(&image, records[1], newer);
+
+        let tree = Tree::mount(&image, &[]);
+        let lost = 3 * cluster..7 * cluster;
+        assert_eq!(walk::overwritten(&tree.join(names[0])), std::slice::from_ref(&lost));
+        assert_eq!(walk::xattr_text(&tree.join(names[0]), "user.undelfs.confidence"), "partial");
+        let reason = walk::xattr_text(&tree.join(names[0]), "user.undelfs.reason");
+        assert!(reason.contains("4 of 10 clusters"), "{reason}");
+        for (at, byte) in (0..).zip(fs::read(tree.join(names[0])).unwrap()) {
+            assert_eq!(byte, if lost.contains(&at) { 0 } else { b'o' }, "byte {at}");
+        }
+        // Nothing is known of when a file was changed that Linux deleted.
+        for name in &names[1..] {
+            assert!(walk::overwritten(&tree.join(name)).is_empty(), "{name}");
+            assert_eq!(walk::xattr_text(&tree.join(name), "user.undelfs.confidence"), "likely");
         }
     }
 }

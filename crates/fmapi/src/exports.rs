@@ -89,7 +89,7 @@ unsafe fn read_bytes(from: *const u8, len: usize) -> Vec<u8> {
     unsafe { std::slice::from_raw_parts(from, len) }.to_vec()
 }
 
-fn need<T>(pointer: *const T) -> Result<(), Code> {
+pub(crate) fn need<T>(pointer: *const T) -> Result<(), Code> {
     if pointer.is_null() { Err(Code::INVALID_PARAMETER) } else { Ok(()) }
 }
 

@@ -2,8 +2,8 @@
 //! and order of calls, over disk images, partitions and devices. `include/fmapi.h` declares it, `docs/fmapi.md`
 //! describes it.
 //!
-//! [`exports`] is what C sees, and the only module in which code is unsafe: it reads and writes the memory of callers.
-//! Everything else is safe, and stands on the restore contexts that a mount uses.
+//! [`exports`] and [`efsraw::exports`] are what C sees, and the only modules in which code is unsafe: they read and write
+//! the memory of callers. Everything else is safe, and stands on the restore contexts that a mount uses.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
@@ -13,11 +13,13 @@ pub mod certsrv;
 mod code;
 mod context;
 mod detect;
+pub mod efsraw;
 pub mod exports;
 mod handles;
 pub mod info;
 mod keys;
 mod last_error;
+mod platform;
 mod restore;
 mod source_name;
 mod threads;

@@ -7,7 +7,7 @@ mod placement;
 
 use std::{borrow::Cow, ops::Range};
 
-use undelfs_volume::filesystem::{Deletion, Facts, File, FileFlags, Link, RecordTable, Run, Scan};
+use undelfs_volume::filesystem::{Deletion, Facts, File, FileFlags, FileTime, Link, RecordTable, Run, Scan};
 
 use crate::{
     View,
@@ -15,6 +15,7 @@ use crate::{
     check::{self, Finding, Findings},
     confidence::{Confidence, Damage, Judgement, Reason, judge},
     overlap::Overlaps,
+    regranted::Regranted,
     taken::Taken,
 };
 pub use deletion::DeletedBetween;
@@ -29,6 +30,7 @@ pub struct Catalogue {
     damage: Vec<Damage>,
     findings: Findings,
     overlaps: Overlaps,
+    regranted: Regranted,
     allocation: Option<Allocation>,
     taken: Taken,
     pub(crate) tree: Hierarchy,
@@ -93,10 +95,25 @@ impl Catalogue {
         view: View,
     ) -> Self {
         let overlaps = Overlaps::find(&mut scan.claims, &scan.owners);
-        let damage = damage(&scan, &overlaps, allocation.as_ref(), &taken);
-        let Scan { mut files, mut links, mut names, mut notes, claims, owners, tables, deletions, missing } =
-            scan;
-        drop((claims, owners));
+        let is_earlier = |file: u32| {
+            let record = scan.files.get(file as usize).map_or(0, |file| file.record);
+            table_of(&scan.tables, record).is_some_and(|table| table.formatted > FileTime(0))
+        };
+        let regranted = Regranted::find(&scan.claims, &scan.owners, &scan.grants, is_earlier);
+        let damage = damage(&scan, &overlaps, &regranted, allocation.as_ref(), &taken);
+        let Scan {
+            mut files,
+            mut links,
+            mut names,
+            mut notes,
+            tables,
+            deletions,
+            missing,
+            claims,
+            owners,
+            grants,
+        } = scan;
+        drop((claims, owners, grants));
         files.shrink_to_fit();
         links.shrink_to_fit();
         names.shrink_to_fit();
@@ -126,6 +143,7 @@ impl Catalogue {
             damage,
             findings,
             overlaps,
+            regranted,
             allocation,
             taken,
             tree,
@@ -180,8 +198,7 @@ impl Catalogue {
     }
 
     fn table(&self, file: &File) -> Option<&RecordTable> {
-        let index = self.tables.partition_point(|table| table.first <= file.record).saturating_sub(1);
-        self.tables.get(index)
+        table_of(&self.tables, file.record)
     }
 
     pub(crate) fn files(&self) -> u32 {
@@ -251,7 +268,7 @@ impl Catalogue {
     }
 
     /// The names of a file, WTF-8.
-    fn names_of(&self, index: u32) -> impl Iterator<Item = &[u8]> + Clone {
+    pub(crate) fn names_of(&self, index: u32) -> impl Iterator<Item = &[u8]> + Clone {
         links_of(&self.files, &self.links, index).filter_map(|link| {
             let link = self.links.get(link as usize)?;
             let start = link.name_at as usize;
@@ -275,7 +292,8 @@ impl Catalogue {
             allocation.used(clusters.clone(), |range| all.push(range));
         }
         if removed {
-            self.overlaps.lost(index, clusters, |range| all.push(range));
+            self.overlaps.lost(index, clusters.clone(), |range| all.push(range));
+            self.regranted.within(index, clusters, |range| all.push(range));
         }
         all.sort_unstable_by_key(|range| range.start);
         all.dedup_by(|next, last| {
@@ -404,8 +422,19 @@ impl Catalogue {
     }
 }
 
+/// The table that a record stands in.
+fn table_of(tables: &[RecordTable], record: u32) -> Option<&RecordTable> {
+    tables.get(tables.partition_point(|table| table.first <= record).saturating_sub(1))
+}
+
 /// Counts what happened to the clusters of deleted files.
-fn damage(scan: &Scan, overlaps: &Overlaps, allocation: Option<&Allocation>, taken: &Taken) -> Vec<Damage> {
+fn damage(
+    scan: &Scan,
+    overlaps: &Overlaps,
+    regranted: &Regranted,
+    allocation: Option<&Allocation>,
+    taken: &Taken,
+) -> Vec<Damage> {
     let mut damage = vec![Damage::default(); scan.files.len()];
     let add = |number: &mut u32, more: u64| {
         *number = number.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
@@ -435,6 +464,13 @@ fn damage(scan: &Scan, overlaps: &Overlaps, allocation: Option<&Allocation>, tak
             damage.claimed = damage.claimed.saturating_sub(clusters);
         }
     });
+    for (file, clusters) in regranted.all() {
+        let mut more = clusters.end - clusters.start;
+        overlaps.lost(file, clusters, |known| more = more.saturating_sub(known.end - known.start));
+        if let Some(damage) = damage.get_mut(file as usize) {
+            add(&mut damage.claimed, more);
+        }
+    }
     damage
 }
 

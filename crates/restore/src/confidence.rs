@@ -42,7 +42,7 @@ pub(crate) struct Damage {
     pub(crate) in_use: u32,
     /// Clusters that existing files claim. Mostly the same, but for a bitmap that cannot be read or is out of date.
     pub(crate) live: u32,
-    /// Clusters that another deleted file claims too, which had them later, as far as that can be told.
+    /// Clusters that another deleted file had later, as far as its own claim or a journal tells.
     pub(crate) claimed: u32,
     /// Clusters that a volume has taken that was made over this one.
     pub(crate) taken: u32,

@@ -3,6 +3,7 @@
 //! It is the same for every back end: nodes are named by [`Inode`], directories are read from any position.
 
 mod listing;
+mod named_streams;
 mod stat;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::{
     properties,
     shown::{Entry as ShownEntry, Shown},
 };
+pub use named_streams::NamedStream;
 use stat::directory_attributes;
 
 /// What a node is.
@@ -172,7 +174,7 @@ impl Tree {
             Id::Top => return Ok(Directory::Top),
             Id::Control { volume, number: 0 } => return Ok(Directory::Control(self.mounted(volume)?)),
             Id::Shown { folder, file: 0 } => return Ok(Directory::Shown(self.shown()?, folder)),
-            Id::Control { .. } | Id::Stream { .. } | Id::Shown { .. } => return Err(not()),
+            Id::Control { .. } | Id::Stream { .. } | Id::Raw { .. } | Id::Shown { .. } => return Err(not()),
             Id::Root { volume } | Id::File { volume, .. } => volume,
             Id::Made { volume, .. } | Id::Lost { volume, .. } => volume,
         };
@@ -218,7 +220,10 @@ impl Tree {
             }
             Directory::Names(mounted, catalogue, slot) => match catalogue.lookup(slot, name) {
                 Some(node) => self.node_attributes(mounted, catalogue, node),
-                None => self.lookup_stream(mounted, catalogue, slot, name)?.ok_or_else(missing),
+                None => match self.lookup_stream(mounted, catalogue, slot, name)? {
+                    Some(stream) => Ok(stream),
+                    None => self.lookup_raw(mounted, catalogue, slot, name)?.ok_or_else(missing),
+                },
             },
         }
     }
@@ -274,6 +279,23 @@ impl Tree {
         Ok(None)
     }
 
+    /// Finds `file.efsraw` where encrypted files are shown as they are. It can be entered and is not listed.
+    fn lookup_raw(
+        &self,
+        mounted: &Mounted,
+        catalogue: &Catalogue,
+        slot: Slot,
+        name: &[u8],
+    ) -> Result<Option<Attributes>, Error> {
+        let node = name.strip_suffix(crate::efs::SUFFIX.as_bytes()).and_then(|of| catalogue.lookup(slot, of));
+        match node.and_then(|node| self.file_of(catalogue, node)) {
+            Some((index, file)) if crate::efs::has_hidden_raw(file) => {
+                self.raw_attributes(mounted, index, file).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn file_of<'a>(&self, catalogue: &'a Catalogue, node: Node) -> Option<(u32, &'a File)> {
         match catalogue.meaning(node) {
             Meaning::File(index) => catalogue.file(index).map(|file| (index, file)),
@@ -283,7 +305,9 @@ impl Tree {
 
     /// The file that a number stands for, or whose stream it stands for.
     fn file(&self, inode: Inode) -> Result<(&Mounted, &Catalogue, u32), Error> {
-        let (Id::File { volume, record } | Id::Stream { volume, record, .. }) = self.id(inode)? else {
+        let (Id::File { volume, record } | Id::Stream { volume, record, .. } | Id::Raw { volume, record }) =
+            self.id(inode)?
+        else {
             return Err(Error::not_found(b"file"));
         };
         let mounted = self.mounted(volume)?;
@@ -314,6 +338,7 @@ impl Tree {
                 let (mounted, _, index) = self.file(inode)?;
                 mounted.context.open(index, usize::from(stream))
             }
+            Id::Raw { .. } => self.open_efs_raw(inode),
             Id::File { .. } => {
                 let (mounted, catalogue, index) = self.file(inode)?;
                 let flags = catalogue.file(index).map_or(FileFlags::empty(), |file| file.flags);
@@ -333,6 +358,12 @@ impl Tree {
     pub fn open_efs_raw(&self, inode: Inode) -> Result<Arc<dyn Content>, Error> {
         let (mounted, _, index) = self.file(inode)?;
         mounted.context.open_raw(index)
+    }
+
+    /// True for the raw backup stream of an encrypted file that is shown as it is: it is found beside the file, and not
+    /// listed.
+    pub fn is_hidden_raw(&self, inode: Inode) -> bool {
+        matches!(inode.id(), Some(Id::Raw { .. }))
     }
 
     /// Who can decrypt a file.

@@ -239,6 +239,17 @@ pub struct Owner {
     pub latest: FileTime,
 }
 
+/// Clusters that were free and that a journal says were given to a file, whether it has them still or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// First cluster.
+    pub first: u64,
+    /// Number of clusters.
+    pub count: u32,
+    /// Number of the journal entry, comparable with [`Owner::journal`] of files of the volume's own table.
+    pub journal: u64,
+}
+
 /// What a pass over a file system found.
 #[derive(Debug, Default)]
 pub struct Scan {
@@ -260,6 +271,8 @@ pub struct Scan {
     pub tables: Vec<RecordTable>,
     /// What journals tell of when files were deleted, ascending by file.
     pub deletions: Vec<Deletion>,
+    /// What journals tell of clusters that were given to files, in no order.
+    pub grants: Vec<Grant>,
 }
 
 /// When a file was deleted, as far as a journal tells.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{KeyArgs, SelectionArgs};
+use super::VolumeArgs;
 
 /// Certification authorities (Active Directory Certificate Services): their databases, backup sets and restores.
 ///
@@ -39,10 +39,7 @@ pub(crate) struct AuthorityArgs {
     pub(crate) deep: bool,
 
     #[command(flatten)]
-    pub(crate) selection: SelectionArgs,
-
-    #[command(flatten)]
-    pub(crate) keys: KeyArgs,
+    pub(crate) volume: VolumeArgs,
 }
 
 /// List issued, revoked and pending certificates, and the lists of revoked ones.

@@ -1,5 +1,7 @@
 //! The log of NTFS, as the `ntfs3` driver of Linux describes it: pages of 4096 bytes, version 1.1 or 2.0.
 
+use std::ops::Range;
+
 use super::Reference;
 
 const PAGE: usize = 4096;
@@ -20,6 +22,7 @@ pub struct Log {
     turn: u64,
     cluster: u64,
     record: u64,
+    last: u64,
 }
 
 /// A name in a folder, with what an index entry says beside it.
@@ -102,7 +105,7 @@ impl Log {
         let pages = vec![vec![0xFF; PAGE]; size as usize / PAGE];
         let begin = if version == 1 { 4 } else { 34 };
         let page = pages.len() - from_end;
-        let mut log = Self { pages, begin, page, within: FIRST, turn: TURN, cluster, record: 1024 };
+        let mut log = Self { pages, begin, page, within: FIRST, turn: TURN, cluster, record: 1024, last: 0 };
         for restart in [0, 1] {
             log.pages[restart].fill(0);
             log.pages[restart][..8].copy_from_slice(b"RSTR\x1e\0\x09\0");
@@ -131,7 +134,11 @@ impl Log {
 
     /// Writes a change of the FILE record `target`.
     fn change(&mut self, operations: [u16; 2], target: u64, redo: &[u8], undo: &[u8]) {
-        let at = target * self.record;
+        self.change_at(operations, (target * self.record, 0), redo, undo);
+    }
+
+    /// Writes a change of what stands at a byte of a stream, in a cluster of the volume.
+    fn change_at(&mut self, operations: [u16; 2], (at, lcn): (u64, u64), redo: &[u8], undo: &[u8]) {
         let mut client = Vec::new();
         let undo_at = 40 + redo.len().next_multiple_of(8);
         for field in [
@@ -151,7 +158,7 @@ impl Log {
             client.extend(field.to_le_bytes());
         }
         client.extend((at / self.cluster).to_le_bytes());
-        client.resize(40, 0);
+        client.extend(lcn.to_le_bytes());
         client.extend(redo);
         client.resize(undo_at, 0);
         client.extend(undo);
@@ -166,6 +173,7 @@ impl Log {
         let bits = u64::BITS - ((self.pages.len() * PAGE) as u64).leading_zeros() - 3;
         let place = (self.page * PAGE + self.within) as u64;
         let lsn = (self.turn << bits) | (place / 8);
+        self.last = lsn;
         let mut record = lsn.to_le_bytes().to_vec();
         record.resize(HEADER, 0);
         record[24..28].copy_from_slice(&(client.len() as u32).to_le_bytes());
@@ -185,6 +193,20 @@ impl Log {
             rest = &rest[room..];
         }
         self.pages[self.page][32..40].copy_from_slice(&lsn.to_le_bytes());
+    }
+
+    /// The number of the record that was written last.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Writes that clusters were given to a file, which is a change of the bitmap whose first cluster is `bitmap`.
+    pub fn allocate(&mut self, bitmap: u64, clusters: Range<u64>) {
+        let bits = clusters.start % (self.cluster * 8);
+        let mut data = (bits as u32).to_le_bytes().to_vec();
+        data.extend(((clusters.end - clusters.start) as u32).to_le_bytes());
+        let within = clusters.start / (self.cluster * 8);
+        self.change_at([0x15, 0x16], (within * self.cluster, bitmap + within), &data, &data);
     }
 
     /// Writes that a file was made.

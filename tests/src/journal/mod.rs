@@ -118,6 +118,13 @@ pub fn install_log(image: &Path, log: &Log) {
     assert!(rest.is_empty(), "the log has more bytes than the volume gives it");
 }
 
+/// Writes into a FILE record which entry of the log changed it last, which ntfs-3g never does.
+pub fn set_last_change(image: &Path, record: u64, lsn: u64) {
+    let place = Layout::read(image).records[&record].place[0].start;
+    let file = OpenOptions::new().write(true).open(image).expect("the image");
+    file.write_all_at(&lsn.to_le_bytes(), place + 8).expect("the number");
+}
+
 /// Size of the log of the volume in `image`, in bytes.
 pub fn log_size(image: &Path) -> u64 {
     Layout::read(image).stream(2, "").expect("the log").iter().map(|run| run.end - run.start).sum()

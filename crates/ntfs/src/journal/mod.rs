@@ -3,6 +3,7 @@
 
 mod apply;
 mod blocks;
+mod grants;
 mod history;
 mod locate;
 pub mod log;
@@ -16,6 +17,7 @@ use undelfs_volume::{
 };
 
 use crate::{Ntfs, mft::cancelled, record::Reference};
+use grants::Grants;
 use history::{History, LogName, Setting};
 use log::{How, Sizes, Told};
 
@@ -24,8 +26,8 @@ const PIECE: usize = 1 << 20;
 /// FILE record of `$LogFile`.
 const LOG_FILE: u32 = 2;
 
-/// Adds what the journals tell to a scan of deleted files: names and directories that are lost, when files were deleted, and with
-/// `deep` also the files that only a journal knows. Free clusters are searched for remains of the change journal then.
+/// Adds what the journals tell to a scan of deleted files: names and directories that are lost, when files were deleted, which
+/// clusters were given away since, and with `deep` also the files that only a journal knows. Free clusters are searched for remains of the change journal then.
 ///
 /// # Errors
 /// When `watch` cancelled the work.
@@ -36,7 +38,8 @@ pub(crate) fn add(ntfs: &Ntfs, scan: &mut Scan, deep: bool, watch: &dyn Watch) -
     for stream in places.journals.iter().filter_map(|journal| locate::stream(ntfs, journal)) {
         read_journal(&stream, &setting, &mut history, watch);
     }
-    read_log(&setting, &mut history, watch);
+    let mut grants = Grants::new(ntfs);
+    read_log(&setting, &mut history, &mut grants, watch);
     if deep {
         blocks::of_directories(&setting, scan, &mut history);
         remains::search(&setting, scan, &mut history, watch);
@@ -47,6 +50,7 @@ pub(crate) fn add(ntfs: &Ntfs, scan: &mut Scan, deep: bool, watch: &dyn Watch) -
     if history.is_full {
         scan.notes.push("the journals tell of more deleted files than are kept; some are missing".to_owned());
     }
+    grants.give(scan);
     apply::apply(ntfs, scan, history, places.deleted, deep);
     Ok(())
 }
@@ -107,7 +111,7 @@ struct Use {
     is_end: bool,
 }
 
-fn read_log(setting: &Setting<'_>, history: &mut History, watch: &dyn Watch) {
+fn read_log(setting: &Setting<'_>, history: &mut History, grants: &mut Grants, watch: &dyn Watch) {
     let own = &setting.ntfs.own;
     let Some(content) = setting.ntfs.own_content(LOG_FILE) else { return };
     let sizes = Sizes { cluster: own.ground.boot.bytes_per_cluster, record: own.mft.record_size() };
@@ -142,6 +146,7 @@ fn read_log(setting: &Setting<'_>, history: &mut History, watch: &dyn Watch) {
                     }
                 }
                 Told::Usn(record) => history.tell_usn(setting, own, &record),
+                Told::BitsSet(bits) => grants.tell(lsn, bits),
             }
         });
     });

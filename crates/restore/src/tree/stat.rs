@@ -37,6 +37,11 @@ impl Tree {
                 let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
                 self.stream_attributes(mounted, index, file, usize::from(stream))
             }
+            Id::Raw { .. } => {
+                let (mounted, catalogue, index) = self.file(inode)?;
+                let file = catalogue.file(index).filter(|file| crate::efs::has_hidden_raw(file));
+                self.raw_attributes(mounted, index, file.ok_or_else(|| Error::not_found(b"file"))?)
+            }
         }
     }
 
@@ -135,6 +140,21 @@ impl Tree {
         let streams = mounted.context.streams(index)?;
         let state = streams.get(number).ok_or_else(|| Error::not_found(b"stream"))?;
         Ok(self.attributes_of_stream(mounted, file, number, state))
+    }
+
+    /// What `stat` tells of the raw backup stream of an encrypted file that is shown as it is.
+    pub(super) fn raw_attributes(
+        &self,
+        mounted: &Mounted,
+        index: u32,
+        file: &File,
+    ) -> Result<Attributes, Error> {
+        let id = Id::Raw { volume: mounted.context.number(), record: file.record };
+        let mut attributes = directory_attributes(self.inode(id));
+        attributes.set_times(file);
+        attributes.kind = NodeKind::File;
+        attributes.size = mounted.context.raw_size(index)?;
+        Ok(attributes)
     }
 
     /// What `stat` tells of a named stream that is shown as a file.

@@ -45,6 +45,19 @@ pub enum Told<'a> {
     },
     /// A record of the change journal was written.
     Usn(UsnRecord<'a>),
+    /// Bits of a bitmap were set that is too large for its FILE record.
+    BitsSet(Bits),
+}
+
+/// Bits of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bits {
+    /// Number of the first one in the stream.
+    pub first: u64,
+    /// How many.
+    pub count: u32,
+    /// A cluster of the stream, and where that stood on the volume.
+    pub at: (u64, u64),
 }
 
 /// What happens to a name.
@@ -79,6 +92,11 @@ pub fn tell<'a>(change: &Change<'a>, sizes: Sizes, each: &mut dyn FnMut(Told<'a>
         (DELETE_INDEX_ENTRY_ROOT | DELETE_INDEX_ENTRY_ALLOCATION, _) => {
             index_entry(change.undo_data, How::Changed, each);
         }
+        (SET_BITS_IN_NONRESIDENT_BIT_MAP, _) => {
+            if let Some(bits) = bits(change, sizes) {
+                each(Told::BitsSet(bits));
+            }
+        }
         (UPDATE_NONRESIDENT_VALUE | WRITE_END_OF_INDEX_BUFFER, _) => {
             usn::remains(change.redo_data, 0, 1).for_each(|record| each(Told::Usn(record)));
             for data in [change.redo_data, change.undo_data] {
@@ -91,11 +109,23 @@ pub fn tell<'a>(change: &Change<'a>, sizes: Sizes, each: &mut dyn FnMut(Told<'a>
     }
 }
 
+/// Where the block that a change is about begins in its stream, in bytes.
+fn place(change: &Change<'_>, sizes: Sizes) -> Option<u64> {
+    let block = u64::from(change.block).checked_mul(512)?;
+    change.vcn.checked_mul(sizes.cluster.into())?.checked_add(block)
+}
+
 /// Number of the FILE record that a change of `$MFT` is about.
 fn number(change: &Change<'_>, sizes: Sizes) -> Option<u64> {
-    let block = u64::from(change.block).checked_mul(512)?;
-    let at = change.vcn.checked_mul(sizes.cluster.into())?.checked_add(block)?;
-    at.checked_div(sizes.record.into())
+    place(change, sizes)?.checked_div(sizes.record.into())
+}
+
+/// The bits that a change sets: the number of the first one, counted from the place of the change, 0, and how many 4.
+fn bits(change: &Change<'_>, sizes: Sizes) -> Option<Bits> {
+    let within = u32_at(change.redo_data, 0)?;
+    let byte = place(change, sizes)?.checked_add(change.offset.into())?;
+    let first = byte.checked_mul(8)?.checked_add(within.into())?;
+    Some(Bits { first, count: u32_at(change.redo_data, 4)?, at: (change.vcn, change.lcn?) })
 }
 
 /// The file that the image of a FILE record is of, where that is a base record.

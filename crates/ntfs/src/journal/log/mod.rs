@@ -16,7 +16,7 @@ use undelfs_volume::filesystem::Watch;
 use page::{Page, USUAL_PAGE, page_size};
 use record::{HEADER, Header, STEP};
 
-pub use change::{How, Sizes, Told, tell};
+pub use change::{Bits, How, Sizes, Told, tell};
 pub use record::Change;
 
 /// How much is read at once, a multiple of every page size.

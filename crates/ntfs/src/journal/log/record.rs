@@ -19,6 +19,7 @@ pub(super) mod operation {
     pub(in super::super) const ADD_INDEX_ENTRY_ALLOCATION: u16 = 0x0E;
     pub(in super::super) const DELETE_INDEX_ENTRY_ALLOCATION: u16 = 0x0F;
     pub(in super::super) const WRITE_END_OF_INDEX_BUFFER: u16 = 0x10;
+    pub(in super::super) const SET_BITS_IN_NONRESIDENT_BIT_MAP: u16 = 0x15;
 }
 
 /// The header of a log record: own sequence number 0, that of the client's record before 8, length of the client's data 24, kind
@@ -58,7 +59,8 @@ impl Header {
 }
 
 /// What NTFS writes in a log record: operations to redo and to undo 0 and 2, where their data begin and their lengths 4 to 10,
-/// block of the cluster in units of 512 bytes 20, cluster of the target (VCN) 24.
+/// number of the target's clusters 14, byte of the target 16, block of the cluster in units of 512 bytes 20, cluster of the target in
+/// its stream (VCN) 24, and on the volume (LCN) 32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change<'a> {
     /// The operation that makes the change.
@@ -73,6 +75,10 @@ pub struct Change<'a> {
     pub vcn: u64,
     /// Where in the cluster, in units of 512 bytes.
     pub block: u16,
+    /// Where behind that, in bytes.
+    pub offset: u16,
+    /// The cluster of the volume; `None` where the change does not say it.
+    pub lcn: Option<u64>,
 }
 
 impl<'a> Change<'a> {
@@ -89,6 +95,8 @@ impl<'a> Change<'a> {
             undo_data: slice(8)?,
             vcn: u64_at(data, 24)?,
             block: u16_at(data, 20)?,
+            offset: u16_at(data, 16)?,
+            lcn: u16_at(data, 14).filter(|clusters| *clusters > 0).and_then(|_| u64_at(data, 32)),
         })
     }
 }

@@ -190,7 +190,7 @@ fn births_names_and_ends_are_told() {
     let image = record(1, 3, &[]);
     let entry = index_entry((38, 3), (5, 5), "gone.txt");
     fn change<'a>(redo: u16, undo: u16, redo_data: &'a [u8], undo_data: &'a [u8]) -> Change<'a> {
-        Change { redo, undo, redo_data, undo_data, vcn: 9, block: 4 }
+        Change { redo, undo, redo_data, undo_data, vcn: 9, block: 4, offset: 2, lcn: Some(77) }
     }
     let all = |change: &Change<'_>| {
         let mut all = Vec::new();
@@ -203,6 +203,7 @@ fn births_names_and_ends_are_told() {
                     format!("{how:?} {}-{} {name}", file.record, file.sequence)
                 }
                 Told::Usn(record) => format!("usn {}", record.file.record),
+                Told::BitsSet(bits) => format!("set {} from {} at {:?}", bits.count, bits.first, bits.at),
             });
         });
         all
@@ -216,6 +217,9 @@ fn births_names_and_ends_are_told() {
     assert_eq!(all(&change(0x0D, 0x0C, &[], &entry)), ["Changed 38-3 gone.txt"]);
     let block = [vec![0; 64], entry.clone()].concat();
     assert_eq!(all(&change(0x08, 0x00, &block, &[])), ["Seen 38-3 gone.txt"]);
+    let bits = [5, 0, 0, 0, 3, 0, 0, 0];
+    assert_eq!(all(&change(0x15, 0x16, &bits, &bits)), ["set 3 from 311317 at (9, 77)"]);
+    assert_eq!(all(&Change { lcn: None, ..change(0x15, 0x16, &bits, &bits) }), [""; 0]);
     numbered[0x2C] = 39;
     numbered[4] = 0x30;
     assert_eq!(all(&change(2, 0, &numbered[..400], &[])), [""; 0], "the image is of another record");
