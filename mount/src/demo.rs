@@ -11,13 +11,11 @@ use flate2::read::GzDecoder;
 use undelfs_restore::{Inode, NodeKind, Options, Tree};
 
 use crate::{
-    cli::{Chatter, DemoArgs, KeyArgs, SelectionArgs, exit_code},
+    cli::{Chatter, DemoArgs, VolumeArgs, exit_code},
     failure::{Failure, notice},
-    fuse::Settings,
-    mounting::Mounted,
-    mountpoint, opening,
+    opening,
     output::{Output, write_failure},
-    unmounting,
+    platform::{DEMO_ADVICE, Settings, mounting::Mounted, mountpoint, unmounting},
 };
 
 /// A small NTFS volume from which files were deleted; `images/README.md` says which.
@@ -85,12 +83,9 @@ fn advice(folder: &Path) -> String {
     format!(
         "Mounted on {here}. In another terminal, try:\n\
          \n\
-         \u{20}   ls -lR {here}\n\
-         \u{20}   cp -a {here} /tmp/rescued\n\
-         \u{20}   getfattr -dR {here}            # how sure each file is, and where it came from\n\
-         \u{20}   cat {here}/.undelfs/report.txt\n\
-         \n\
-         Ctrl-C here unmounts it.\n"
+         {}\n\
+         Ctrl-C here unmounts it.\n",
+        DEMO_ADVICE.replace("{}", &here)
     )
 }
 
@@ -101,7 +96,7 @@ fn unpack(image: &Path) -> io::Result<()> {
 }
 
 fn tree(image: &Path, chatter: Chatter) -> Result<Tree, Failure> {
-    opening::tree(image, &SelectionArgs::default(), &Options::default(), &KeyArgs::default(), chatter)
+    opening::tree(image, &VolumeArgs::default(), &Options::default(), chatter)
 }
 
 /// The tree as text: folders end in a slash, files say their size.

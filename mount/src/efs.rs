@@ -16,10 +16,7 @@ use undelfs_restore::{
 };
 
 use crate::{
-    cli::{
-        Chatter, EfsArgs, EfsCommand, EfsExportArgs, EfsImportArgs, EfsInfoArgs, KeyArgs, SelectionArgs,
-        exit_code,
-    },
+    cli::{Chatter, EfsArgs, EfsCommand, EfsExportArgs, EfsImportArgs, EfsInfoArgs, VolumeArgs, exit_code},
     efs_keys,
     failure::{Failure, notice},
     opening,
@@ -39,9 +36,9 @@ pub(crate) fn run(args: &EfsArgs, chatter: Chatter) -> Result<u8, Failure> {
     }
 }
 
-fn tree(source: &Path, selection: &SelectionArgs, keys: &KeyArgs, chatter: Chatter) -> Result<Tree, Failure> {
+fn tree(source: &Path, volume: &VolumeArgs, chatter: Chatter) -> Result<Tree, Failure> {
     let options = Options { view: View::All, ..Options::default() };
-    opening::tree(source, selection, &options, keys, chatter)
+    opening::tree(source, volume, &options, chatter)
 }
 
 fn info(args: &EfsInfoArgs, chatter: Chatter) -> Result<u8, Failure> {
@@ -50,7 +47,7 @@ fn info(args: &EfsInfoArgs, chatter: Chatter) -> Result<u8, Failure> {
         if !args.paths.is_empty() {
             return Err(Failure::usage("a raw backup stream is one file; name no PATH in it"));
         }
-        let keys = efs_keys::collect(&args.keys.efs)?;
+        let keys = efs_keys::collect(&args.volume.keys.efs)?;
         text.push_str(&describe(&args.source, &metadata_of_raw(&args.source)?, &keys));
     } else {
         if args.paths.is_empty() {
@@ -58,8 +55,8 @@ fn info(args: &EfsInfoArgs, chatter: Chatter) -> Result<u8, Failure> {
                 "name the files; `undelfs scan --format jsonl` has `efs` at those that are encrypted",
             ));
         }
-        let tree = tree(&args.source, &args.selection, &args.keys, chatter)?;
-        let keys = efs_keys::collect(&args.keys.efs)?;
+        let tree = tree(&args.source, &args.volume, chatter)?;
+        let keys = efs_keys::collect(&args.volume.keys.efs)?;
         for path in &args.paths {
             let inode = find(&tree, path)?.attributes.inode;
             text.push_str(&describe(path, &tree.efs_metadata(inode)?, &keys));
@@ -139,7 +136,7 @@ fn metadata_of_raw(path: &Path) -> Result<Metadata, Failure> {
 }
 
 fn export(args: &EfsExportArgs, chatter: Chatter) -> Result<u8, Failure> {
-    let tree = tree(&args.source, &args.selection, &args.keys, chatter)?;
+    let tree = tree(&args.source, &args.volume, chatter)?;
     let mut content = tree.open_efs_raw(find(&tree, &args.path)?.attributes.inode)?;
     if args.drop_streams {
         content = without_named_streams(content)?;

@@ -15,7 +15,8 @@ use undelfs_source::ErrorKind;
 use crate::{
     cli::EfsKeyArgs,
     failure::{Failure, notice},
-    keys::{ATTEMPTS, keep_out_of_dumps, line, read_descriptor, read_file},
+    keys::{ATTEMPTS, line, read_file},
+    platform::secrets::{keep_out_of_dumps, read_descriptor},
 };
 
 /// The keys that were given.

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{self, BufWriter, Write},
-    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -17,9 +16,8 @@ use undelfs_volume::{filesystem::Watch, search::Search};
 use crate::{
     cli::{Chatter, LostArgs, SelectionArgs},
     failure::{Failure, notice},
-    interrupt::Interrupt,
+    platform::{interrupt::Interrupt, place},
     progress::{Late, Progress, Unit},
-    sudo,
 };
 
 /// How often a running search is kept.
@@ -164,17 +162,12 @@ impl Keeper {
 
     fn write(&self, search: &Search) -> io::Result<()> {
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut file = tempfile::Builder::new()
-            .prefix(".undelfs-catalogue-")
-            .permissions(fs::Permissions::from_mode(0o644))
-            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        let folder = folder.unwrap_or(Path::new("."));
+        let mut file = place::public_temporary(folder, ".undelfs-catalogue-")?;
         let mut out = BufWriter::new(&mut file);
         self.kept.write(search, &mut out)?;
         out.flush()?;
         drop(out);
-        if let Some((uid, gid)) = sudo::caller() {
-            chown(file.path(), Some(uid), Some(gid))?;
-        }
         // Whole before it has the name: after a crash the old one is better than an empty one.
         file.as_file().sync_all()?;
         file.persist(&self.path)?;

@@ -1,27 +1,27 @@
 //! The `undelfs` program: command line and mount back ends.
 
+mod certsrv;
 mod cli;
+mod contents;
 mod demo;
 mod efs;
 mod efs_keys;
 mod failure;
+#[cfg(unix)]
 mod fuse;
 mod generate;
-mod interrupt;
 mod keys;
 mod lost;
-mod mounting;
-mod mountpoint;
-mod mounts;
 mod opening;
 mod output;
+mod platform;
 mod progress;
 mod restore;
 mod scan;
-mod sudo;
 mod times;
-mod unmounting;
 mod volumes;
+#[cfg(windows)]
+mod winfsp;
 
 use std::{
     io::{self, IsTerminal},
@@ -35,10 +35,11 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::{Chatter, Cli, Command, exit_code},
     failure::{Failure, notice},
+    platform::{mounting, secrets, unmounting},
 };
 
 fn main() -> ExitCode {
-    if let Err(error) = keys::hide_secrets() {
+    if let Err(error) = secrets::hide() {
         notice(format!("the secrets on the command line cannot be hidden from the process list: {error}"));
         if error.kind() == io::ErrorKind::InvalidInput {
             return ExitCode::from(exit_code::USAGE);
@@ -68,6 +69,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Scan(args) => scan::run(args, chatter),
         Command::Restore(args) => restore::run(args, chatter),
         Command::Efs(args) => efs::run(args, chatter),
+        Command::Certsrv(args) => certsrv::run(args, chatter),
         Command::Demo(args) => demo::run(args, chatter),
         Command::Generate(args) => generate::run(args),
     }

@@ -4,35 +4,32 @@ mod files;
 mod listing;
 mod manifest;
 mod names;
-mod place;
 mod walk;
 
 use std::{
     collections::HashMap,
-    os::unix::ffi::OsStrExt,
     path::{Component, Path},
-    sync::{Arc, atomic::AtomicBool},
 };
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use undelfs_restore::{Attributes, Inode, NodeKind, Options, Tree};
 
 use crate::{
     cli::{Chatter, RestoreArgs, Streams, exit_code, options},
     failure::{Failure, notice},
-    interrupt::leave_signals,
     opening,
+    platform::interrupt,
     progress::{Progress, Unit},
 };
+pub(crate) use names::NAME_MAX;
 use walk::{Job, Tally};
 
 pub(crate) fn run(args: &RestoreArgs, chatter: Chatter) -> Result<u8, Failure> {
     // As files the tree shows every stream, whatever its size; the walk puts them where they belong.
     let options = Options { streams_as_files: true, ..options(args.view, args.content, args.streams) };
-    let tree = opening::tree(&args.source, &args.selection, &options, &args.keys, chatter)?;
+    let tree = opening::tree(&args.source, &args.volume, &options, chatter)?;
 
     // Until here nothing is written, and a signal ends the process as it ends any other.
-    let stop = stop_on_signals()?;
+    let stop = interrupt::stop_flag()?;
 
     let mut wanted = Vec::with_capacity(args.paths.len());
     for path in &args.paths {
@@ -97,7 +94,7 @@ pub(crate) fn find(tree: &Tree, path: &Path) -> Result<Wanted, Failure> {
     for component in path.components() {
         let name = match component {
             Component::RootDir | Component::CurDir => continue,
-            Component::Normal(name) => name.as_bytes(),
+            Component::Normal(name) => name.as_encoded_bytes(),
             Component::ParentDir | Component::Prefix(_) => {
                 let sentence =
                     format!("{} has `..` in it; write the path as the mounted tree has it", path.display());
@@ -177,18 +174,6 @@ fn not_there(path: &Path) -> String {
         "there is no {} in the tree; `undelfs scan` lists what there is (files that still exist need `--view all`)",
         path.display()
     )
-}
-
-/// Set by the first signal that wants the restore to end; the second one ends the process.
-fn stop_on_signals() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    leave_signals();
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|error| Failure::new(format!("cannot wait for signals: {error}")))?;
-    }
-    Ok(stop)
 }
 
 #[cfg(test)]

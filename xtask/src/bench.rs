@@ -31,7 +31,7 @@ pub(crate) const GIB: u64 = 1 << 30;
 /// What can be measured by itself, and how.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Figure>, String>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("scan", Bench::scan),
     ("find", Bench::find),
     ("copy", Bench::copy),

@@ -15,6 +15,7 @@ mod run;
 mod samples;
 mod sweep;
 mod test;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ Usage: cargo xtask CHORE
   images         makes the bundled image again, images/demo.img.gz
   bench [PARTS]  measures against the peers and writes docs/benchmarks.md; with PARTS only those, and writes nothing
   samples        fetches the volumes made by Windows that the tests read, and prints their folder
+  windows        builds everything for Windows and tests it under Wine
   sweep          unmounts and detaches what interrupted tests left behind
 ";
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(rest),
         "samples" => samples::run(),
         "sweep" => sweep::run(),
+        "windows" => windows::run(),
         "help" | "-h" | "--help" => {
             print!("{HELP}");
             Ok(())

@@ -36,9 +36,29 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("xz", "xz-utils"),
 ];
 
+/// What building for Windows and running it takes. The compiler and the source of its standard library are of one version.
+const FOR_WINDOWS: &[(&str, &str)] = &[
+    ("/usr/bin/cargo", "cargo-web"),
+    ("/usr/bin/cargo-clippy", "rust-web-clippy"),
+    ("/usr/bin/rustc", "rustc-web"),
+    ("/usr/share/doc/rust-web-src/copyright", "rust-web-src"),
+    ("wine", "wine"),
+    ("/usr/share/doc/wine64/copyright", "wine64"),
+    ("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64"),
+];
+
 /// Installs what is missing with apt-get, as root.
 pub(crate) fn install() -> Result<(), String> {
-    let mut missing: Vec<&str> = PROGRAMS
+    install_missing(PROGRAMS)
+}
+
+/// As [`install`], what building for Windows takes.
+pub(crate) fn install_for_windows() -> Result<(), String> {
+    install_missing(FOR_WINDOWS)
+}
+
+fn install_missing(wanted: &[(&str, &'static str)]) -> Result<(), String> {
+    let mut missing: Vec<&str> = wanted
         .iter()
         .filter(|(program, _)| !run::is_installed(program))
         .map(|(_, package)| *package)

@@ -40,6 +40,26 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comma
     command
 }
 
+/// Cargo of the system's packages, without what rustup and cargo have told us of their own.
+pub(crate) fn system_cargo() -> Command {
+    let mut command = Command::new("/usr/bin/cargo");
+    for (name, _) in env::vars_os() {
+        let told = name.to_str().is_some_and(|name| {
+            (name.starts_with("CARGO") && !["CARGO_HOME", "CARGO_TARGET_DIR"].contains(&name))
+                || name.starts_with("RUSTUP_TOOLCHAIN")
+        });
+        if told {
+            command.env_remove(name);
+        }
+    }
+    // Rustup's stand-ins for cargo's further commands would use its compiler.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let rest = env::split_paths(&path).filter(|folder| !folder.ends_with(".cargo/bin"));
+    let path = env::join_paths(std::iter::once(PathBuf::from("/usr/bin")).chain(rest));
+    command.env("PATH", path.unwrap_or_else(|_| "/usr/bin:/bin".into()));
+    command
+}
+
 /// Runs `command` with our output, shown before; an error when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     eprintln!("$ {}", shown(command));

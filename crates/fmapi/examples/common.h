@@ -5,10 +5,23 @@
 #define FMAPI_NO_PROTOTYPES
 #include "fmapi.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifdef _WIN32
+/* What loads a library on Windows, by the names of POSIX. */
+#include <fcntl.h>
+#include <io.h>
+#define LIBRARY "fmapi.dll"
+#define dlopen(path, how) ((void *)LoadLibraryA(path))
+#define dlsym(library, name) ((void *)(uintptr_t)GetProcAddress((HMODULE)(library), name))
+#define dlclose(library) FreeLibrary((HMODULE)(library))
+#define dlerror() "the library or a function of it is not there"
+#else
+#include <dlfcn.h>
+#define LIBRARY "libfmapi.so"
+#endif
 
 #define UNUSED __attribute__((unused))
 
@@ -41,11 +54,15 @@ static void find(void *function, const char *name)
     memcpy(function, &found, sizeof found);
 }
 
-/* Loads the library that FMAPI_LIBRARY names, or libfmapi.so. */
+/* Loads the library that FMAPI_LIBRARY names, or the one of that name that the system finds. */
 static void load(void)
 {
     const char *path = getenv("FMAPI_LIBRARY");
-    library = dlopen(path != NULL ? path : "libfmapi.so", RTLD_NOW | RTLD_LOCAL);
+#ifdef _WIN32
+    /* Line ends are the same on every system, and bytes stay what they are. */
+    _setmode(_fileno(stdout), _O_BINARY);
+#endif
+    library = dlopen(path != NULL ? path : LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) {
         fprintf(stderr, "%s\n", dlerror());
         exit(EXIT_FAILURE);

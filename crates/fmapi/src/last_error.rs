@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::Code;
+use crate::{Code, platform};
 
 thread_local! {
     static LAST: Cell<u32> = const { Cell::new(0) };
@@ -11,6 +11,7 @@ thread_local! {
 /// Sets the last error of this thread. A thread that is ending has none.
 pub(crate) fn set(code: Code) {
     let _ = LAST.try_with(|last| last.set(code.0));
+    platform::set_last_error(code.0);
 }
 
 /// The last error of this thread.

@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod abi;
+pub mod certsrv;
 mod code;
 mod context;
 mod detect;
@@ -18,6 +19,7 @@ mod handles;
 pub mod info;
 mod keys;
 mod last_error;
+mod platform;
 mod restore;
 mod source_name;
 mod threads;

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::MetadataExt,
     path::Path,
     sync::Arc,
 };
@@ -12,7 +11,7 @@ use undelfs_restore::{
     copy::{self, NotCopied},
 };
 
-use crate::{Code, handles::Open, info::Token};
+use crate::{Code, handles::Open, info::Token, platform};
 
 /// Longest value of an extended attribute on Linux, in bytes, and longest name (xattr(7)).
 const MAX_VALUE: u64 = 64 << 10;
@@ -90,7 +89,7 @@ fn copy_to(
         }
     }
     let file = File::create_new(destination).map_err(|error| Code::of_write(&error))?;
-    if let Err(code) = copier.copy(unnamed.as_deref(), &named, &file) {
+    if let Err(code) = copier.copy(unnamed.as_deref(), &named, &file, destination) {
         // What cannot be removed must not be taken for the file.
         return Err(if remove(&file, destination) { code } else { Code::PARTIAL_COPY });
     }
@@ -99,10 +98,10 @@ fn copy_to(
 
 /// Removes a file that was made at `path`, and nothing else that may stand there by now. True where it is gone.
 fn remove(file: &File, path: &Path) -> bool {
-    let Ok(made) = file.metadata() else { return false };
-    match fs::symlink_metadata(path) {
-        Ok(there) if (there.dev(), there.ino()) == (made.dev(), made.ino()) => fs::remove_file(path).is_ok(),
-        _ => made.nlink() == 0,
+    match platform::is_still(file, path) {
+        Some(true) => fs::remove_file(path).is_ok(),
+        Some(false) => false,
+        None => true,
     }
 }
 
@@ -130,6 +129,7 @@ impl Copier<'_> {
         unnamed: Option<&dyn Content>,
         named: &[(Vec<u8>, Arc<dyn Content>)],
         file: &File,
+        destination: &Path,
     ) -> Result<(), Code> {
         if let Some(content) = unnamed {
             self.copy_content(content, file)?;
@@ -137,10 +137,8 @@ impl Copier<'_> {
         for (name, content) in named {
             let limit = usize::try_from(MAX_VALUE).unwrap_or(usize::MAX);
             let value = copy::read_small(&**content, limit);
-            let set = value.is_some_and(|value| {
-                let name = [PREFIX, name].concat();
-                rustix::fs::fsetxattr(file, &name[..], &value, rustix::fs::XattrFlags::empty()).is_ok()
-            });
+            let set =
+                value.is_some_and(|value| platform::set_stream(file, destination, name, &value).is_ok());
             self.whole &= set;
             let size = content.size();
             self.advance(size, size, size)?;
@@ -187,6 +185,8 @@ impl Copier<'_> {
 mod tests {
     use super::*;
 
+    // Windows may let a removed file stand there until it is closed.
+    #[cfg(unix)]
     #[test]
     fn only_the_file_that_was_made_is_removed() {
         let dir = tempfile::tempdir().unwrap();

@@ -243,6 +243,26 @@ fn subject<'a>(
     Ok(Subject { context, catalogue, file, index, stream })
 }
 
+/// Every one of our own attributes that a file has, without [`PREFIX`].
+pub(crate) fn own(
+    context: &Context,
+    catalogue: &Catalogue,
+    index: u32,
+    stream: usize,
+) -> Result<Vec<(&'static str, String)>, Error> {
+    let subject = subject(context, catalogue, index, stream)?;
+    let mut own = Vec::new();
+    for property in Property::ALL {
+        // That a stream is no attribute says nothing where no stream is one.
+        if property != Property::Streams
+            && let Some(value) = property.value(&subject)?
+        {
+            own.push((property.name(), value));
+        }
+    }
+    Ok(own)
+}
+
 /// Names of the attributes of a file.
 pub(crate) fn names(
     context: &Context,

@@ -3,6 +3,7 @@
 //! It is the same for every back end: nodes are named by [`Inode`], directories are read from any position.
 
 mod listing;
+mod named_streams;
 mod stat;
 
 use std::sync::Arc;
@@ -16,7 +17,9 @@ use crate::{
     generated::Generated,
     inode::Id,
     properties,
+    shown::{Entry as ShownEntry, Shown},
 };
+pub use named_streams::NamedStream;
 use stat::directory_attributes;
 
 /// What a node is.
@@ -79,6 +82,8 @@ pub struct Space {
 /// The tree that a mount shows.
 pub struct Tree {
     volumes: Vec<Mounted>,
+    /// What is shown instead of the volumes.
+    shown: Option<Shown>,
 }
 
 /// A context in the tree.
@@ -96,6 +101,8 @@ enum Directory<'a> {
     Names(&'a Mounted, &'a Catalogue, Slot),
     /// The root of a volume of which only the bytes can be shown.
     Closed(&'a Mounted),
+    /// A folder that stands on no volume.
+    Shown(&'a Shown, u16),
 }
 
 impl Tree {
@@ -111,12 +118,24 @@ impl Tree {
             let context = Arc::new(context);
             Mounted { folder: context.folder(), generated: Generated::new(context.clone()), context }
         };
-        Ok(Self { volumes: contexts.into_iter().map(mount).collect() })
+        Ok(Self { volumes: contexts.into_iter().map(mount).collect(), shown: None })
+    }
+
+    /// The same, in which `shown` stands instead of what is on the volumes.
+    ///
+    /// # Errors
+    /// As [`new`](Tree::new).
+    pub fn of_shown(contexts: Vec<Context>, shown: Shown) -> Result<Self, Error> {
+        Ok(Self { shown: Some(shown), ..Self::new(contexts)? })
     }
 
     /// The contexts.
     pub fn contexts(&self) -> impl Iterator<Item = &Context> + Clone {
         self.volumes.iter().map(|mounted| &*mounted.context)
+    }
+
+    fn shown(&self) -> Result<&Shown, Error> {
+        self.shown.as_ref().ok_or_else(|| Error::not_found(b"folder"))
     }
 
     fn mounted(&self, number: u32) -> Result<&Mounted, Error> {
@@ -133,6 +152,7 @@ impl Tree {
     fn id(&self, inode: Inode) -> Result<Id, Error> {
         let id = inode.id().ok_or_else(|| Error::not_found(b"inode"))?;
         Ok(match (id, self.only()) {
+            (Id::Top, _) if self.shown.is_some() => Id::Shown { folder: Shown::ROOT, file: 0 },
             (Id::Top, Some(only)) => Id::Root { volume: only.context.number() },
             (id, _) => id,
         })
@@ -142,6 +162,7 @@ impl Tree {
     fn inode(&self, id: Id) -> Inode {
         match id {
             Id::Root { .. } if self.only().is_some() => Inode::ROOT,
+            Id::Shown { folder: Shown::ROOT, file: 0 } => Inode::ROOT,
             id => Inode::of(id),
         }
     }
@@ -152,7 +173,8 @@ impl Tree {
         let volume = match id {
             Id::Top => return Ok(Directory::Top),
             Id::Control { volume, number: 0 } => return Ok(Directory::Control(self.mounted(volume)?)),
-            Id::Control { .. } | Id::Stream { .. } | Id::Raw { .. } => return Err(not()),
+            Id::Shown { folder, file: 0 } => return Ok(Directory::Shown(self.shown()?, folder)),
+            Id::Control { .. } | Id::Stream { .. } | Id::Raw { .. } | Id::Shown { .. } => return Err(not()),
             Id::Root { volume } | Id::File { volume, .. } => volume,
             Id::Made { volume, .. } | Id::Lost { volume, .. } => volume,
         };
@@ -188,6 +210,11 @@ impl Tree {
             }
             Directory::Closed(mounted) if name == CONTROL => self.control_attributes(mounted, 0),
             Directory::Closed(_) => Err(missing()),
+            Directory::Shown(shown, folder) => {
+                let file = || shown.files(folder).ok()?.find(name).map(ShownEntry::File);
+                let found = shown.inside(folder, name).map(ShownEntry::Folder).or_else(file);
+                self.shown_attributes(shown, folder, found.ok_or_else(missing)?)
+            }
             Directory::Names(mounted, _, Slot::ROOT) if name == CONTROL => {
                 self.control_attributes(mounted, 0)
             }
@@ -303,6 +330,9 @@ impl Tree {
     /// When it is no file, or its content cannot be given.
     pub fn open(&self, inode: Inode) -> Result<Arc<dyn Content>, Error> {
         match self.id(inode)? {
+            Id::Shown { folder, file: file @ 1.. } => {
+                self.shown()?.files(folder)?.open(usize::try_from(file - 1).unwrap_or(usize::MAX))
+            }
             Id::Control { volume, number: number @ 1.. } => self.mounted(volume)?.generated.open(number),
             Id::Stream { stream, .. } => {
                 let (mounted, _, index) = self.file(inode)?;

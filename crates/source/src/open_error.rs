@@ -1,6 +1,9 @@
 use std::{io, path::PathBuf};
 
-use crate::ErrorKind;
+use crate::{
+    ErrorKind,
+    platform::{DEVICE_ADVICE, DIRECTORY_ADVICE, FILE_ADVICE, RELEASE_ADVICE},
+};
 
 /// Why a source could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -14,9 +17,7 @@ pub enum OpenError {
     },
     /// The file may not be read.
     #[error(
-        "no permission to read {}; {}", path.display(),
-        if *device { "run as root, or join the group that owns the device (usually `disk`)" }
-        else { "ask its owner for read permission, or run as the owner or as root" }
+        "no permission to read {}; {}", path.display(), if *device { DEVICE_ADVICE } else { FILE_ADVICE }
     )]
     PermissionDenied {
         /// What could not be read.
@@ -25,7 +26,7 @@ pub enum OpenError {
         device: bool,
     },
     /// A directory was named.
-    #[error("{} is a directory; name a disk image or a block device, for a mounted volume its device", path.display())]
+    #[error("{} is a directory; {DIRECTORY_ADVICE}", path.display())]
     Directory {
         /// What the user named.
         path: PathBuf,
@@ -72,8 +73,7 @@ pub enum OpenError {
     },
     /// The device is held by something that is no mount.
     #[error(
-        "{} is in use by {}; release it (`cryptsetup close`, `vgchange -an`, `mdadm --stop`, `swapoff`, or end the \
-         program) and try again",
+        "{} is in use by {}; {RELEASE_ADVICE} and try again",
         path.display(),
         if holders.is_empty() { "another program".to_owned() } else { holders.join(", ") }
     )]

@@ -48,8 +48,8 @@ impl Source {
     /// Opens and locks what `path` names: a raw image, any part of a split image (`.000` or `.001` and on), or a
     /// block device.
     ///
-    /// An image gets a shared lock (`flock`) on each file. A block device is opened exclusively; where it is
-    /// mounted read-only, without exclusion.
+    /// An image gets a shared lock on each file. A block device is opened exclusively; where it is mounted read-only,
+    /// without exclusion. On Windows a volume is locked (`FSCTL_LOCK_VOLUME`), of a drive all its volumes.
     ///
     /// # Errors
     /// [`OpenError`], with the reason and what the user can do.
@@ -176,7 +176,11 @@ impl ReadAt for Source {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, fs::File};
+    use std::{
+        fs,
+        fs::File,
+        io::{Seek, SeekFrom, Write},
+    };
 
     use proptest::prelude::*;
     use tempfile::TempDir;
@@ -250,7 +254,8 @@ mod tests {
             let file = File::create(dir.path().join(name)).unwrap();
             file.set_len(5 * piece).unwrap();
             if let Some(at) = data_at {
-                std::os::unix::fs::FileExt::write_all_at(&file, b"data", at * piece + 100).unwrap();
+                (&file).seek(SeekFrom::Start(at * piece + 100)).unwrap();
+                (&file).write_all(b"data").unwrap();
             }
         }
         let source = Source::open(&dir.path().join("a.001")).unwrap();

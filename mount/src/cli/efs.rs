@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{KeyArgs, SelectionArgs};
+use super::VolumeArgs;
 
 /// Files that EFS has encrypted: who can decrypt them, and their raw backup streams.
 #[derive(Debug, Args)]
@@ -31,10 +31,7 @@ pub(crate) struct EfsInfoArgs {
     pub(crate) paths: Vec<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) selection: SelectionArgs,
-
-    #[command(flatten)]
-    pub(crate) keys: KeyArgs,
+    pub(crate) volume: VolumeArgs,
 }
 
 /// Write the raw backup stream of an encrypted file, which needs no key.
@@ -62,10 +59,7 @@ pub(crate) struct EfsExportArgs {
     pub(crate) drop_streams: bool,
 
     #[command(flatten)]
-    pub(crate) selection: SelectionArgs,
-
-    #[command(flatten)]
-    pub(crate) keys: KeyArgs,
+    pub(crate) volume: VolumeArgs,
 }
 
 /// Make a file of a raw backup stream.

@@ -20,10 +20,8 @@ use fuser::{
 use undelfs_restore::{Content, Error, Inode, Tree};
 use undelfs_source::ErrorKind;
 
-use super::{
-    attributes::{ABSENT, Owner, file_type, ttl},
-    contents::Contents,
-};
+use super::attributes::{ABSENT, Owner, file_type, ttl};
+use crate::contents::Contents;
 
 /// Extended attribute of the root that says which process serves it. It can be read and is not listed.
 pub(crate) const PROCESS_XATTR: &str = "user.undelfs.process";

@@ -4,7 +4,6 @@
 //! generated ([`Attributes::volatile`](undelfs_restore::Attributes)) are asked for again each time.
 
 mod attributes;
-mod contents;
 mod filesystem;
 mod session;
 

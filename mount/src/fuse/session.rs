@@ -7,7 +7,10 @@ use rustix::process::{getegid, geteuid};
 use undelfs_restore::Tree;
 
 use super::{attributes::Owner, filesystem::TreeFs};
-use crate::{failure::Failure, mounts, sudo, unmounting};
+use crate::{
+    failure::Failure,
+    platform::{mounts, sudo, unmounting},
+};
 
 /// Read-ahead of a mount that root made, in KiB: the size of the largest request. The kernel's own 128 KiB cost a
 /// sequential reader more than a third of its rate.

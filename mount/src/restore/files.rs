@@ -1,6 +1,6 @@
 //! Files, links and named streams: how each of them gets into DEST and into the manifest.
 
-use std::{ffi::OsStr, io, ops::Range, os::unix::ffi::OsStrExt, sync::atomic::Ordering};
+use std::{io, ops::Range, sync::atomic::Ordering};
 
 use sha2::{Digest, Sha256};
 use undelfs_restore::{
@@ -12,13 +12,12 @@ use undelfs_volume::filesystem::Watch;
 use super::{
     listing::Node,
     manifest::{Entry, Restored},
-    place::{self, Identity},
     walk::{Job, Spot, Trouble, shown, stopped},
 };
-use crate::failure::Failure;
-
-/// Longest value of an extended attribute on Linux (xattr(7)).
-const XATTR_VALUE_MAX: usize = 64 << 10;
+use crate::{
+    failure::Failure,
+    platform::place::{self, Identity},
+};
 
 /// What the scan says of a file, by the names of its `undelfs.*` extended attributes.
 const FACTS: [&str; 10] = [
@@ -108,7 +107,7 @@ impl Job<'_> {
         let Some(copy) = self.linked.remove(&node.attributes.inode.0) else {
             return Ok(false);
         };
-        let first = self.destination.join(OsStr::from_bytes(&copy.path));
+        let first = self.destination.join(place::host_path(&copy.path));
         let made = copy.identity.is_some_and(|identity| {
             spot.dir.hard_link(&spot.name, &first, identity, spot.replace).unwrap_or(false)
         });
@@ -124,18 +123,16 @@ impl Job<'_> {
     /// Makes a named stream an extended attribute of the file at `spot`, whose path is the stream's. `stream` is its
     /// name after the file's, with the colon. False where it must become a file instead.
     pub(super) fn stream(&mut self, spot: &Spot<'_>, node: &Node, stream: &[u8]) -> Result<bool, Trouble> {
-        let Some(name) = attribute_name(stream) else {
+        let Some(name) = stream_name(stream) else {
             return Ok(false);
         };
         let Ok(content) = self.tree.open(node.attributes.inode) else {
             return Ok(false);
         };
-        let Some(value) = copy::read_small(&*content, XATTR_VALUE_MAX) else {
+        let Some(value) = copy::read_small(&*content, place::STREAM_MAX) else {
             return Ok(false);
         };
-        let set =
-            rustix::fs::lsetxattr(spot.dir.path(&spot.name), name, &value, rustix::fs::XattrFlags::empty());
-        if let Err(error) = set {
+        if let Err(error) = spot.dir.set_stream(&spot.name, name, &value) {
             let path = shown(&spot.path);
             tracing::info!("{path} becomes a file, because DEST takes it as no attribute: {error}");
             return Ok(false);
@@ -237,10 +234,9 @@ fn tells_of_loss(facts: &[(&'static str, String)]) -> bool {
     })
 }
 
-/// The extended attribute for the stream `:name`; `None` where it would be taken for something else.
-fn attribute_name(stream: &[u8]) -> Option<Vec<u8>> {
-    let name = stream.strip_prefix(b":").filter(|name| !name.starts_with(RESERVED_ATTRIBUTES))?;
-    Some([b"user.", name].concat())
+/// The name in `:name`; `None` where DEST would have it for something else.
+fn stream_name(stream: &[u8]) -> Option<&[u8]> {
+    stream.strip_prefix(b":").filter(|name| !name.starts_with(RESERVED_ATTRIBUTES))
 }
 
 #[cfg(test)]
@@ -249,9 +245,9 @@ mod tests {
 
     #[test]
     fn no_stream_becomes_an_attribute_that_speaks_for_the_program() {
-        assert_eq!(attribute_name(b":Zone.Identifier"), Some(b"user.Zone.Identifier".to_vec()));
-        assert_eq!(attribute_name(b":undelfs.confidence"), None);
-        assert_eq!(attribute_name(b":undelfs"), Some(b"user.undelfs".to_vec()));
+        assert_eq!(stream_name(b":Zone.Identifier"), Some(&b"Zone.Identifier"[..]));
+        assert_eq!(stream_name(b":undelfs.confidence"), None);
+        assert_eq!(stream_name(b":undelfs"), Some(&b"undelfs"[..]));
     }
 
     #[test]

@@ -8,15 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    fs::{Mode, OFlags},
-    io::Errno,
-};
 use serde_json::{Map, Value, json};
 use tempfile::NamedTempFile;
 
-use super::place::Owner;
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    platform::place::{self, Owner},
+};
 
 /// Checksums, in the format of sha256sum(1).
 pub(crate) const SUMS_NAME: &str = "undelfs-manifest.sha256";
@@ -102,11 +100,11 @@ impl Manifest {
 
 impl Part {
     fn new(folder: &Path, name: &str, owner: Owner) -> io::Result<Self> {
-        let place = folder.join(name);
-        let earlier = open_earlier(&place)?;
-        let out = super::place::temporary(folder, owner)?;
+        let file = folder.join(name);
+        let earlier = place::open_earlier(&file)?;
+        let out = place::temporary(folder, owner)?;
         let replaced = earlier.map(|file| (file, HashSet::new()));
-        Ok(Self { place, out: BufWriter::new(out), replaced })
+        Ok(Self { place: file, out: BufWriter::new(out), replaced })
     }
 
     fn line(&mut self, line: &[u8], key: impl Into<Vec<u8>>) -> io::Result<()> {
@@ -135,20 +133,6 @@ impl Part {
         let named = if replace { file.persist(&self.place) } else { file.persist_noclobber(&self.place) };
         named.map(drop).map_err(|error| error.error)
     }
-}
-
-/// Opens the manifest that an earlier restore left, if there is one. A link would lead to somebody else's file, and
-/// anything but a regular file cannot be replaced by one.
-fn open_earlier(place: &Path) -> io::Result<Option<File>> {
-    let in_the_way = || io::Error::other(format!("{} is in the way and is no manifest", place.display()));
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(place, flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP | Errno::NXIO) => return Err(in_the_way()),
-        Err(error) => return Err(error.into()),
-    };
-    if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(in_the_way()) }
 }
 
 /// A line of sha256sum(1): a leading backslash says that the name is escaped.
@@ -230,7 +214,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, process::Command};
+    use std::fs;
 
     use sha2::{Digest, Sha256};
 
@@ -258,6 +242,7 @@ mod tests {
         manifest.finish().unwrap();
     }
 
+    #[cfg(unix)]
     #[test]
     fn sha256sum_accepts_the_manifest_whatever_the_names() {
         use std::os::unix::ffi::OsStrExt;
@@ -271,7 +256,7 @@ mod tests {
         }
         write(dir.path(), &entries);
         let check = || {
-            let mut command = Command::new("sha256sum");
+            let mut command = std::process::Command::new("sha256sum");
             command.args(["-c", "--strict", SUMS_NAME]).current_dir(dir.path()).output().unwrap()
         };
         let output = check();
@@ -330,6 +315,7 @@ mod tests {
         assert_eq!((&line["path"], &line["tree_path"]), (&json!("short"), &json!("a/long")));
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_link_or_folder_in_the_place_of_a_manifest_is_neither_read_nor_replaced() {
         let dir = tempfile::tempdir().unwrap();

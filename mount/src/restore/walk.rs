@@ -2,9 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::OsStr,
     io,
-    os::unix::ffi::OsStrExt,
     panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{
@@ -22,9 +20,12 @@ use super::{
     listing::{self, Node},
     manifest::Manifest,
     names,
-    place::{self, Dir, Identity, Owner},
 };
-use crate::{failure::Failure, progress::Progress};
+use crate::{
+    failure::Failure,
+    platform::place::{self, Dir, Identity, Owner},
+    progress::Progress,
+};
 
 /// Names that are tried for one file before it is given up.
 const TRIES: u32 = 1000;
@@ -189,7 +190,7 @@ impl<'a> Job<'a> {
                 }
                 Err(Trouble::Everywhere(failure)) => return Err(failure),
                 Err(Trouble::Place(what, error)) if meets_all(&error) => {
-                    return Err(Failure::io(what, &self.destination.join(OsStr::from_bytes(&path)), &error));
+                    return Err(Failure::io(what, &self.destination.join(place::host_path(&path)), &error));
                 }
                 Err(Trouble::Place(what, error)) => format!("cannot {what} in DEST: {error}"),
                 Err(Trouble::Here(problem)) => problem,

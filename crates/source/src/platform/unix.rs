@@ -24,6 +24,17 @@ const PAGE: u64 = 4096;
 /// Sector size of an image file in bytes.
 const IMAGE_SECTOR: u32 = 512;
 
+/// What a user without the right to read a device can do.
+pub(crate) const DEVICE_ADVICE: &str = "run as root, or join the group that owns the device (usually `disk`)";
+/// What a user without the right to read an image can do.
+pub(crate) const FILE_ADVICE: &str = "ask its owner for read permission, or run as the owner or as root";
+/// What is to be named instead of a directory.
+pub(crate) const DIRECTORY_ADVICE: &str =
+    "name a disk image or a block device, for a mounted volume its device";
+/// How a device is released that another program holds.
+pub(crate) const RELEASE_ADVICE: &str =
+    "release it (`cryptsetup close`, `vgchange -an`, `mdadm --stop`, `swapoff`, or end the program)";
+
 /// Whether the medium, not the system or the caller, could not deliver: what block devices and the file systems
 /// above them return for unreadable sectors.
 pub(crate) fn is_medium_error(error: &io::Error) -> bool {

@@ -22,7 +22,10 @@ use rustix::{
 use tempfile::NamedTempFile;
 use undelfs_restore::Attributes;
 
-use super::names::NAME_MAX;
+use crate::restore::NAME_MAX;
+
+/// Longest stream that can be set, in bytes: a value of an extended attribute (xattr(7)).
+pub(crate) const STREAM_MAX: usize = 64 << 10;
 
 /// A file that stands in DEST, by the numbers of its device and inode.
 pub(crate) type Identity = (u64, u64);
@@ -33,7 +36,7 @@ pub(crate) struct Owner(Option<(Uid, Gid)>);
 
 impl Owner {
     pub(crate) fn of_this_process() -> Self {
-        Self(crate::sudo::caller().map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid))))
+        Self(super::sudo::caller().map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid))))
     }
 
     /// Gives away what stands at `path` below `dir`, itself and not what it may link to. File systems without owners
@@ -160,6 +163,12 @@ impl Dir {
         Ok(true)
     }
 
+    /// Gives the file `name` a named stream: an extended attribute in the name space of users.
+    pub(crate) fn set_stream(&self, name: &[u8], stream: &[u8], value: &[u8]) -> io::Result<()> {
+        let attribute = [b"user.", stream].concat();
+        Ok(rustix::fs::lsetxattr(self.path(name), attribute, value, rustix::fs::XattrFlags::empty())?)
+    }
+
     /// Gives `name`, which may be a symbolic link, the times of a node.
     pub(crate) fn set_times_of(&self, name: &[u8], node: &Attributes) -> io::Result<()> {
         Ok(rustix::fs::utimensat(&self.fd, name, &timestamps(node), AtFlags::SYMLINK_NOFOLLOW)?)
@@ -176,6 +185,35 @@ pub(crate) fn temporary(folder: &Path, owner: Owner) -> io::Result<NamedTempFile
     let file = builder().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
     owner.give_open(file.as_file());
     Ok(file)
+}
+
+/// A new file in `folder`, removed when it is dropped, that everybody may read.
+pub(crate) fn public_temporary(folder: &Path, prefix: &str) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    let file = builder.prefix(prefix).permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
+    if let Some((uid, gid)) = super::sudo::caller() {
+        std::os::unix::fs::chown(file.path(), Some(uid), Some(gid))?;
+    }
+    Ok(file)
+}
+
+/// A path of the tree as one of this system.
+pub(crate) fn host_path(path: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(path))
+}
+
+/// Opens the manifest that an earlier restore left, if there is one. A link would lead to somebody else's file, and
+/// anything but a regular file cannot be replaced by one.
+pub(crate) fn open_earlier(place: &Path) -> io::Result<Option<File>> {
+    let in_the_way = || io::Error::other(format!("{} is in the way and is no manifest", place.display()));
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(place, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP | Errno::NXIO) => return Err(in_the_way()),
+        Err(error) => return Err(error.into()),
+    };
+    if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(in_the_way()) }
 }
 
 fn builder() -> tempfile::Builder<'static, 'static> {

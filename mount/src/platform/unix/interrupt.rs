@@ -14,6 +14,8 @@ use signal_hook::{
     flag, low_level,
 };
 
+use crate::failure::Failure;
+
 /// What is registered, until somebody else takes care of signals.
 static REGISTERED: Mutex<Vec<SigId>> = Mutex::new(Vec::new());
 
@@ -45,9 +47,21 @@ impl Drop for Interrupt {
 }
 
 /// Whoever waits for signals himself from now on calls this first.
-pub(crate) fn leave_signals() {
+pub(super) fn leave_signals() {
     let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
     for id in registered.drain(..) {
         low_level::unregister(id);
     }
+}
+
+/// Set by the first signal that wants the restore to end; the second one ends the process.
+pub(crate) fn stop_flag() -> Result<Arc<AtomicBool>, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    leave_signals();
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .map_err(|error| Failure::new(format!("cannot wait for signals: {error}")))?;
+    }
+    Ok(stop)
 }

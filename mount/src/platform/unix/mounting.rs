@@ -21,13 +21,16 @@ use signal_hook::{
 };
 use undelfs_restore::Tree;
 
+use super::{
+    interrupt::leave_signals,
+    mountpoint, mounts, sudo,
+    unmounting::{Refused, unmount},
+};
 use crate::{
     cli::{Chatter, MountArgs, exit_code, options},
     failure::{Failure, notice},
     fuse::{self, Settings, TreeFs},
-    interrupt::leave_signals,
-    mountpoint, mounts, opening, sudo,
-    unmounting::{Refused, unmount},
+    opening,
 };
 
 /// Set in the environment of the serving process: standard output is a pipe to the process that waits.
@@ -84,7 +87,7 @@ fn serve(args: &MountArgs, chatter: Chatter, in_background: bool) -> Result<u8, 
     let real = fs::canonicalize(&source).unwrap_or_else(|_| source.clone());
     let folder = mountpoint::check(&args.mountpoint, &real)?;
     let options = options(args.view, args.content, args.streams);
-    let tree = opening::tree(&source, &args.selection, &options, &args.keys, chatter)?;
+    let tree = opening::mounted(args, &source, &options, chatter)?;
     let found = tree.summary();
     opening::advise(tree.contexts(), options.deep, chatter);
     let settings = Settings {

@@ -16,11 +16,11 @@ use rustix::{
     process::{Pid, PidfdFlags},
 };
 
+use super::{mountpoint, mounts};
 use crate::{
     cli::{UmountArgs, exit_code},
     failure::{Failure, notice},
     fuse::PROCESS_XATTR,
-    mountpoint, mounts,
 };
 
 /// How long an unmounted tree's program may take to close its source.

@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{failure::Failure, mounts};
+use super::mounts;
+use crate::failure::Failure;
 
 /// Checks that `folder` can be mounted on without hiding `source`, and gives its full path.
 ///
