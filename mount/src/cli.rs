@@ -142,6 +142,10 @@ pub(crate) struct VolumesArgs {
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub(crate) format: ListFormat,
 
+    /// Also search each NTFS volume for shadow copies that were deleted. Reads all of it.
+    #[arg(long)]
+    pub(crate) deep: bool,
+
     #[command(flatten)]
     pub(crate) lost: LostArgs,
 

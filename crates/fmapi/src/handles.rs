@@ -86,6 +86,7 @@ impl Registry {
 }
 
 /// A handle for something that is no restore context.
+#[cfg(unix)]
 pub(crate) fn number() -> Result<usize, Code> {
     lock(&REGISTRY).number()
 }

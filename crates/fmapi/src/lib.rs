@@ -2,7 +2,7 @@
 //! and order of calls, over disk images, partitions and devices. `include/fmapi.h` declares it, `docs/fmapi.md`
 //! describes it.
 //!
-//! [`exports`] and [`efsraw::exports`] are what C sees, and the only modules in which code is unsafe: they read and write
+//! [`exports`] and `efsraw::exports` are what C sees, and the only modules in which code is unsafe: they read and write
 //! the memory of callers. Everything else is safe, and stands on the restore contexts that a mount uses.
 
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -13,6 +13,8 @@ pub mod certsrv;
 mod code;
 mod context;
 mod detect;
+// Windows has these functions itself, in advapi32.dll.
+#[cfg(unix)]
 pub mod efsraw;
 pub mod exports;
 mod handles;

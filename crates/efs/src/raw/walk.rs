@@ -21,6 +21,7 @@ pub fn without_named_streams(raw: &dyn ReadAt) -> Result<u64, ReadError> {
         let header = header.get(..read).unwrap_or_default();
         let length = u32_at(header, 0).map_or(0, u64::from);
         match array(header, 4) {
+            Some(STREAM_TAG) if size.saturating_sub(at) < length => break,
             Some(STREAM_TAG) if is_named(header) => return Ok(at),
             Some(STREAM_TAG | SEGMENT_TAG) if length >= STREAM_TAG.len() as u64 => {}
             _ => break,

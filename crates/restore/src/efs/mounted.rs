@@ -245,3 +245,41 @@ impl ReadAt for Opened {
         Ok(done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trailer_says_how_many_bytes_of_the_last_unit_are_too_many() {
+        let size = |len, padding: u16| sized(len, padding.to_le_bytes(), Path::new("file")).ok();
+        assert_eq!(size(0, 7), Some(0));
+        assert_eq!((size(514, 0), size(514, 511), size(1026, 455)), (Some(512), Some(1), Some(569)));
+        for (len, padding) in [(1, 0), (2, 0), (512, 0), (513, 0), (514, 512), (1026, 512), (515, 0)] {
+            assert_eq!(size(len, padding), None, "{len} bytes, {padding} too many");
+        }
+    }
+
+    #[test]
+    fn units_of_zeros_are_not_stored() {
+        let mut bytes = vec![0; STEP + 4096];
+        assert!(stored_ranges(&bytes, bytes.len() as u64).unwrap().is_empty());
+        for at in [600, STEP - 1, STEP, STEP + 4095] {
+            bytes[at] = 1;
+        }
+        let (step, end) = (STEP as u64, bytes.len() as u64);
+        let expected = [512..1024, step - 512..step + 512, end - 512..end];
+        assert_eq!(stored_ranges(&bytes, end).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_file_that_nobody_has_encrypted_is_named_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plain");
+        fs::write(&path, [&MAGIC[..], b"it only begins so"].concat()).unwrap();
+        assert_eq!(mounted_raw(&path).err().unwrap().kind(), ErrorKind::NotEncrypted);
+        assert_eq!(mounted_raw(dir.path()).err().unwrap().kind(), ErrorKind::NotEncrypted);
+        assert_eq!(mounted_raw(&dir.path().join("none")).err().unwrap().kind(), ErrorKind::NotFound);
+        assert!(!takes_encrypted(dir.path()) && ntfs_attributes(&path).is_none());
+    }
+}
