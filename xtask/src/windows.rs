@@ -70,6 +70,8 @@ fn wine(command: &mut Command, prefix: &Path) {
     command.env("WINEPREFIX", prefix).env("WINEARCH", "win64").env("WINEDEBUG", "-all");
     // No window says that Wine could install something.
     command.env("WINEDLLOVERRIDES", "mscoree,mshtml=");
+    // Tests that plant panics would print one for each.
+    command.env("RUST_BACKTRACE", "0");
 }
 
 /// Makes a home for Wine's drives and registry, with the DLL that Debian's Wine lacks.
@@ -98,7 +100,8 @@ fn prepare_wine() -> Result<PathBuf, String> {
 /// Builds the program and the C library, and returns the path of the program.
 fn build(prefix: &Path) -> Result<PathBuf, String> {
     let mut build = cargo("build", GNU, prefix);
-    run::run(build.args(["--package", "undelfs", "--package", "undelfs-fmapi"]))?;
+    // All packages, as the tests name them: for some of them alone cargo would choose other features, and build all anew.
+    run::run(build.arg("--workspace").args(NOT_FOR_WINDOWS))?;
     let program = built()?.join("undelfs.exe");
     fs::metadata(&program).map_err(|error| format!("{}: {error}", program.display()))?;
     Ok(program)
@@ -112,7 +115,7 @@ fn built() -> Result<PathBuf, String> {
 fn test_units(prefix: &Path) -> Result<PathBuf, String> {
     let deps = built()?.join("deps");
     make_folder(&deps)?;
-    let dll = winfsp_dll(prefix)?;
+    let dll = winfsp_dll()?;
     let beside = deps.join(dll.file_name().unwrap_or_default());
     fs::copy(&dll, &beside).map_err(|error| format!("{}: {error}", beside.display()))?;
     let mut test = cargo("test", GNU, prefix);
@@ -121,27 +124,24 @@ fn test_units(prefix: &Path) -> Result<PathBuf, String> {
     run::run(test.args(["--", "--skip", "winfsp::tests::walk::"]))?;
 
     let mut list = cargo("test", GNU, prefix);
-    list.args(["--package", "undelfs", "--bins", "--no-run", "--message-format", "json"]);
+    list.args(["--workspace", "--lib", "--bins", "--no-run", "--message-format", "json"])
+        .args(NOT_FOR_WINDOWS);
     let said = run::output(&mut list)?;
-    let mut executable =
+    let mut executables =
         said.lines().filter_map(|line| line.split_once("\"executable\":\"")?.1.split_once('"'));
-    let (path, _) = executable.next_back().ok_or("cargo does not say where the tests of the program are")?;
+    let tests = executables.find(|(path, _)| {
+        let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+        name.strip_prefix("undelfs-").is_some_and(|hash| !hash.contains('-'))
+    });
+    let (path, _) = tests.ok_or("cargo does not say where the tests of the program are")?;
     Ok(path.into())
 }
 
 /// WinFsp's own DLL, which the published package of its bindings carries.
-fn winfsp_dll(prefix: &Path) -> Result<PathBuf, String> {
+fn winfsp_dll() -> Result<PathBuf, String> {
     let (package, dll) = WINFSP;
-    let mut metadata = cargo("metadata", GNU, prefix);
-    // Only this command takes the target by another name.
-    metadata = {
-        let mut plain = run::system_cargo();
-        plain.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", GNU]);
-        for (name, value) in metadata.get_envs().filter_map(|(name, value)| Some((name, value?))) {
-            plain.env(name, value);
-        }
-        plain
-    };
+    let mut metadata = run::system_cargo();
+    metadata.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", GNU]);
     let said = run::output(&mut metadata)?;
     let paths =
         said.split("\"manifest_path\":\"").filter_map(|rest| rest.split_once('"').map(|(path, _)| path));

@@ -23,9 +23,13 @@ mod keys;
 mod last_error;
 mod platform;
 mod restore;
+#[cfg(unix)]
 mod source_name;
 mod threads;
 mod version;
 mod wide;
 
 pub use code::Code;
+/// Where nothing needs to be translated.
+#[cfg(not(unix))]
+use platform as source_name;

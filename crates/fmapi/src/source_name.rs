@@ -4,9 +4,6 @@ use std::path::PathBuf;
 
 use crate::{Code, wide};
 
-#[cfg(not(unix))]
-pub(crate) use crate::platform::{destination, resolve};
-
 /// What Windows puts before the name of a device.
 const DEVICES: [&[u8]; 2] = [br"\\.\", br"\\?\"];
 
@@ -116,7 +113,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_device_name_stands_for_a_node_in_dev() {
         let name: Vec<u16> = r"\\.\loop7".encode_utf16().collect();

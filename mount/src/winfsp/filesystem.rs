@@ -138,6 +138,9 @@ impl TreeFs {
         // SAFETY: only called while a callback answers a request.
         let intent = unsafe {
             self.with_operation_request(|request| {
+                if request.Kind == FspTransactKind::FspFsctlTransactSetInformationKind as u32 {
+                    return Intent::Write;
+                }
                 if request.Kind != FspTransactKind::FspFsctlTransactCreateKind as u32 {
                     return Intent::Read;
                 }
@@ -275,6 +278,10 @@ impl FileSystemContext for TreeFs {
 
     fn get_file_info(&self, open: &Open, info: &mut FileInfo) -> winfsp::Result<()> {
         self.fill(open, info);
+        // Asked for by the DLL before a deletion, which it would refuse for the attribute and not for the volume.
+        if self.intent() == Intent::Write {
+            info.file_attributes &= !attributes::READONLY;
+        }
         Ok(())
     }
 

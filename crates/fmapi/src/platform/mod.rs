@@ -1,7 +1,7 @@
 //! The system border: what a file of the host is made of, and the last error of the host's own kind.
 //!
 //! Each system has one module with the same items: `set_stream`, `is_still` and `set_last_error`; Windows has `resolve`
-//! and `destination` of [`source_name`](crate::source_name) too, where nothing needs to be translated.
+//! and `destination` too, which on Linux are those of `source_name`: there names of Windows have to be translated.
 
 #[cfg(unix)]
 mod unix;

@@ -144,8 +144,10 @@ impl Mounted {
             })
         };
         let ended = Arc::new(Event::create(&stop_event::name(place)).map_err(no_events)?);
-        let seen = Arc::clone(&ended);
-        system::on_console_end(Box::new(move || seen.set().is_ok())).map_err(no_events)?;
+        // The event must not live longer than the mount.
+        let seen = Arc::downgrade(&ended);
+        let on_end = move || seen.upgrade().is_some_and(|event| event.set().is_ok());
+        system::on_console_end(Box::new(on_end)).map_err(no_events)?;
         // WinFsp makes the folder itself and refuses one that exists.
         let folder = place.is_dir().then(|| place.to_owned()).filter(|folder| folder.parent().is_some());
         if let Some(folder) = &folder {

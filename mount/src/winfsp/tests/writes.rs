@@ -69,8 +69,10 @@ fn data_size_times_attributes_names_and_security_cannot_be_set() {
     write.Length = 16;
     refused(client, "write", &request);
 
+    // It is a part of opening: where it fails the DLL has closed the file.
+    let overwritten = client.open_text(r"\Documents\Thesis\notes.txt").unwrap();
     let mut request = Request::new(kind::OVERWRITE);
-    of!(request, Overwrite, handle);
+    of!(request, Overwrite, overwritten);
     refused(client, "overwrite", &request);
 
     // FILE_INFORMATION_CLASS: basic, disposition, allocation, end of file, rename, disposition and rename with flags.
