@@ -6,7 +6,7 @@ use std::{ops::Range, sync::Arc};
 use libfuzzer_sys::fuzz_target;
 use undelfs_efs::{
     KeyRing, Metadata, load,
-    raw::{Block, Export, MAGIC, Sink, Source, read},
+    raw::{Block, Export, MAGIC, Sink, Source, read, without_named_streams},
 };
 use undelfs_source::ReadAt;
 
@@ -98,7 +98,9 @@ fn raw(data: &[u8]) {
         }
         rest = after;
     }
-    let _ = read(&mut &bytes[..], &mut Ordered::default());
+    let sound = read(&mut &bytes[..], &mut Ordered::default()).is_ok();
+    let begin = without_named_streams(&bytes).expect("bytes in memory") as usize;
+    assert!(!sound || read(&mut &bytes[..begin], &mut Ordered::default()).is_ok());
 }
 
 fn export(data: &[u8]) {
@@ -120,6 +122,7 @@ fn export(data: &[u8]) {
     let mut sink = Ordered::default();
     assert!(read(&mut &whole[..], &mut sink).is_ok());
     assert_eq!(sink.content[0].1, size);
+    assert_eq!(without_named_streams(&export).expect("its headers"), export.size());
     let (from, part) = (whole.len() / 3, whole.len() / 2);
     let mut again = vec![0; part];
     export.read_exact_at(&mut again, from as u64).expect("its bytes");

@@ -11,7 +11,7 @@ use flate2::read::GzDecoder;
 use undelfs_restore::{Inode, NodeKind, Options, Tree};
 
 use crate::{
-    cli::{Chatter, DemoArgs, KeyArgs, SelectionArgs, exit_code},
+    cli::{Chatter, DemoArgs, VolumeArgs, exit_code},
     failure::{Failure, notice},
     opening,
     output::{Output, write_failure},
@@ -96,7 +96,7 @@ fn unpack(image: &Path) -> io::Result<()> {
 }
 
 fn tree(image: &Path, chatter: Chatter) -> Result<Tree, Failure> {
-    opening::tree(image, &SelectionArgs::default(), &Options::default(), &KeyArgs::default(), chatter)
+    opening::tree(image, &VolumeArgs::default(), &Options::default(), chatter)
 }
 
 /// The tree as text: folders end in a slash, files say their size.

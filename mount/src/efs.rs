@@ -12,14 +12,11 @@ use undelfs_restore::{
         KeyRing, Metadata,
         raw::{self, Block, MAGIC, Sink, Unread},
     },
-    import,
+    import, without_named_streams,
 };
 
 use crate::{
-    cli::{
-        Chatter, EfsArgs, EfsCommand, EfsExportArgs, EfsImportArgs, EfsInfoArgs, KeyArgs, SelectionArgs,
-        exit_code,
-    },
+    cli::{Chatter, EfsArgs, EfsCommand, EfsExportArgs, EfsImportArgs, EfsInfoArgs, VolumeArgs, exit_code},
     efs_keys,
     failure::{Failure, notice},
     opening,
@@ -39,9 +36,9 @@ pub(crate) fn run(args: &EfsArgs, chatter: Chatter) -> Result<u8, Failure> {
     }
 }
 
-fn tree(source: &Path, selection: &SelectionArgs, keys: &KeyArgs, chatter: Chatter) -> Result<Tree, Failure> {
+fn tree(source: &Path, volume: &VolumeArgs, chatter: Chatter) -> Result<Tree, Failure> {
     let options = Options { view: View::All, ..Options::default() };
-    opening::tree(source, selection, &options, keys, chatter)
+    opening::tree(source, volume, &options, chatter)
 }
 
 fn info(args: &EfsInfoArgs, chatter: Chatter) -> Result<u8, Failure> {
@@ -50,7 +47,7 @@ fn info(args: &EfsInfoArgs, chatter: Chatter) -> Result<u8, Failure> {
         if !args.paths.is_empty() {
             return Err(Failure::usage("a raw backup stream is one file; name no PATH in it"));
         }
-        let keys = efs_keys::collect(&args.keys.efs)?;
+        let keys = efs_keys::collect(&args.volume.keys.efs)?;
         text.push_str(&describe(&args.source, &metadata_of_raw(&args.source)?, &keys));
     } else {
         if args.paths.is_empty() {
@@ -58,8 +55,8 @@ fn info(args: &EfsInfoArgs, chatter: Chatter) -> Result<u8, Failure> {
                 "name the files; `undelfs scan --format jsonl` has `efs` at those that are encrypted",
             ));
         }
-        let tree = tree(&args.source, &args.selection, &args.keys, chatter)?;
-        let keys = efs_keys::collect(&args.keys.efs)?;
+        let tree = tree(&args.source, &args.volume, chatter)?;
+        let keys = efs_keys::collect(&args.volume.keys.efs)?;
         for path in &args.paths {
             let inode = find(&tree, path)?.attributes.inode;
             text.push_str(&describe(path, &tree.efs_metadata(inode)?, &keys));
@@ -139,8 +136,11 @@ fn metadata_of_raw(path: &Path) -> Result<Metadata, Failure> {
 }
 
 fn export(args: &EfsExportArgs, chatter: Chatter) -> Result<u8, Failure> {
-    let tree = tree(&args.source, &args.selection, &args.keys, chatter)?;
-    let content = tree.open_efs_raw(find(&tree, &args.path)?.attributes.inode)?;
+    let tree = tree(&args.source, &args.volume, chatter)?;
+    let mut content = tree.open_efs_raw(find(&tree, &args.path)?.attributes.inode)?;
+    if args.drop_streams {
+        content = without_named_streams(content)?;
+    }
     let progress = Progress::new("Exporting", Unit::Bytes, chatter);
     if args.file == Path::new("-") {
         let mut out = Output::new();
@@ -191,6 +191,8 @@ fn import_file(args: &EfsImportArgs, chatter: Chatter) -> Result<u8, Failure> {
         keys: (!keys.is_empty()).then_some(keys),
         replace: args.force,
         drop_streams: args.drop_streams,
+        keep_encrypted: args.keep_encrypted,
+        directory: args.directory,
     };
     let done = if args.raw == Path::new("-") {
         import(&mut io::stdin().lock(), &args.file, &how)?
@@ -199,7 +201,8 @@ fn import_file(args: &EfsImportArgs, chatter: Chatter) -> Result<u8, Failure> {
         import(&mut io::BufReader::with_capacity(STEP, file), &args.file, &how)?
     };
     if !chatter.quiet {
-        let what = if how.keys.is_some() { "decrypted" } else { "encrypted" };
+        let decrypted = how.keys.is_some() && !how.keep_encrypted;
+        let what = if decrypted { "decrypted" } else { "encrypted" };
         let mut text =
             format!("made {} ({}, {what})", args.file.display(), indicatif::BinaryBytes(done.bytes));
         for (count, what) in [(done.streams, "with"), (done.dropped, "without")] {

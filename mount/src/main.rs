@@ -1,5 +1,6 @@
 //! The `undelfs` program: command line and mount back ends.
 
+mod certsrv;
 mod cli;
 mod contents;
 mod demo;
@@ -68,6 +69,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Scan(args) => scan::run(args, chatter),
         Command::Restore(args) => restore::run(args, chatter),
         Command::Efs(args) => efs::run(args, chatter),
+        Command::Certsrv(args) => certsrv::run(args, chatter),
         Command::Demo(args) => demo::run(args, chatter),
         Command::Generate(args) => generate::run(args),
     }

@@ -6,7 +6,8 @@ use undelfs_restore::{Context, Options, Tree};
 use undelfs_source::{ErrorKind, ReadAt, Source};
 
 use crate::{
-    cli::{Chatter, KeyArgs, SelectionArgs},
+    certsrv,
+    cli::{Chatter, MountArgs, VolumeArgs},
     efs_keys,
     failure::{Failure, notice},
     keys, lost,
@@ -16,19 +17,18 @@ use crate::{
 /// How many sentences about damage are printed of a volume that shows nothing; the report has all.
 const NOTES: usize = 3;
 
-/// Opens and locks `source`, unlocks what is encrypted and scans the volumes that `selection` names, in disk order.
+/// Opens and locks `source`, unlocks what is encrypted and scans the volumes that are asked for, in disk order.
 /// A volume whose files cannot be shown is not scanned; it is said why where it is one of several.
 pub(crate) fn contexts(
     source: &Path,
-    selection: &SelectionArgs,
+    volume: &VolumeArgs,
     options: &Options,
-    keys: &KeyArgs,
     chatter: Chatter,
 ) -> Result<Vec<Context>, Failure> {
     let path = source;
     let source: Arc<dyn ReadAt> = Arc::new(Source::open(path)?);
-    let selection = lost::selection(&source, selection, chatter)?;
-    let given = keys::collect(keys)?;
+    let selection = lost::selection(&source, &volume.selection, chatter)?;
+    let given = keys::collect(&volume.keys)?;
     let watch = Late::new("Unlocking", chatter);
     let mut contexts = Context::open_bytes(source, path, &selection, options, &given, &watch)?;
     drop(watch);
@@ -36,7 +36,7 @@ pub(crate) fn contexts(
         keys::ask_for(&mut contexts, chatter)?;
     }
     let several = contexts.len() > 1;
-    let efs_keys = efs_keys::collect(&keys.efs)?;
+    let efs_keys = efs_keys::collect(&volume.keys.efs)?;
     for context in &contexts {
         context.set_efs_keys(efs_keys.clone())?;
     }
@@ -88,15 +88,28 @@ pub(crate) fn need_files(contexts: &[Context]) -> Result<(), Failure> {
     Err(Failure::of_kind(kind, "no volume has files that can be listed"))
 }
 
+/// The tree that is mounted.
+pub(crate) fn mounted(
+    args: &MountArgs,
+    source: &Path,
+    options: &Options,
+    chatter: Chatter,
+) -> Result<Tree, Failure> {
+    if args.certsrv {
+        certsrv::tree(source, &args.volume, options, chatter)
+    } else {
+        tree(source, &args.volume, options, chatter)
+    }
+}
+
 /// As [`contexts`], made into the tree that is mounted and restored from.
 pub(crate) fn tree(
     source: &Path,
-    selection: &SelectionArgs,
+    volume: &VolumeArgs,
     options: &Options,
-    keys: &KeyArgs,
     chatter: Chatter,
 ) -> Result<Tree, Failure> {
-    let contexts = contexts(source, selection, options, keys, chatter)?;
+    let contexts = contexts(source, volume, options, chatter)?;
     if contexts.iter().all(|context| context.closed().is_some()) && contexts.iter().any(Context::is_locked) {
         return Err(Failure::of_kind(
             ErrorKind::KeyNeeded,

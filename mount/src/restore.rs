@@ -26,7 +26,7 @@ use walk::{Job, Tally};
 pub(crate) fn run(args: &RestoreArgs, chatter: Chatter) -> Result<u8, Failure> {
     // As files the tree shows every stream, whatever its size; the walk puts them where they belong.
     let options = Options { streams_as_files: true, ..options(args.view, args.content, args.streams) };
-    let tree = opening::tree(&args.source, &args.selection, &options, &args.keys, chatter)?;
+    let tree = opening::tree(&args.source, &args.volume, &options, chatter)?;
 
     // Until here nothing is written, and a signal ends the process as it ends any other.
     let stop = interrupt::stop_flag()?;
@@ -113,6 +113,12 @@ pub(crate) fn find(tree: &Tree, path: &Path) -> Result<Wanted, Failure> {
         if listing::is_generated(tree, &name, &attributes) {
             return Err(Failure::usage(format!(
                 "{} is made by undelfs and is no part of what was on the volume; mount the source to read it",
+                path.display()
+            )));
+        }
+        if tree.is_hidden_raw(attributes.inode) {
+            return Err(Failure::usage(format!(
+                "{} is made by undelfs; `undelfs efs export` writes it, with the name of the encrypted file itself",
                 path.display()
             )));
         }

@@ -14,7 +14,7 @@ pub(crate) fn run(args: &ScanArgs, chatter: Chatter) -> Result<u8, Failure> {
     // A scan reads no content twice, so it needs no cache.
     let content = ContentArgs { overwritten: OverwrittenName::Zeros, cache_size: 0, efs: EfsView::Plain };
     let options = options(args.view, content, Streams::Xattr);
-    let contexts = opening::contexts(&args.source, &args.selection, &options, &args.keys, chatter)?;
+    let contexts = opening::contexts(&args.source, &args.volume, &options, chatter)?;
     opening::need_files(&contexts)?;
     if args.check {
         for context in contexts.iter().filter(|context| context.catalogue().is_some()) {

@@ -27,7 +27,10 @@ pub(crate) fn run(args: &VolumesArgs, chatter: Chatter) -> Result<u8, Failure> {
         true => lost::find(&source, &args.lost, chatter)?,
         false => (Lost::default(), None),
     };
-    let survey = survey(&source, lost, &keys, &Late::new("Unlocking", chatter))?;
+    let survey = {
+        let progress = Late::new(if args.deep { "Searching" } else { "Unlocking" }, chatter);
+        survey(&source, lost, &keys, args.deep, &progress)?
+    };
     let mut out = Output::new();
     let result = match args.format {
         ListFormat::Table => write_table(&survey, &mut out),
@@ -126,12 +129,13 @@ fn write_snapshots(number: u32, snapshots: &[ShadowCopy], out: &mut dyn Write) -
         let machine = machine.filter(|machine| !machine.is_empty());
         writeln!(
             out,
-            "  {:>6}  {}  {}  {}{}",
+            "  {:>6}  {}  {}  {}{}{}",
             copy.number,
             copy.created.map_or_else(|| "time unknown".to_owned(), time),
             identifier.unwrap_or_else(|| "identifier unknown".to_owned()),
             BinaryBytes(copy.volume_size),
-            machine.map(|machine| format!("  of {}", printable(machine))).unwrap_or_default()
+            machine.map(|machine| format!("  of {}", printable(machine))).unwrap_or_default(),
+            if copy.is_lost { "  (deleted)" } else { "" }
         )?;
     }
     Ok(())
@@ -254,6 +258,7 @@ fn snapshot_json(copy: &ShadowCopy) -> serde_json::Value {
     let information = copy.information.as_ref();
     json!({
         "snapshot": copy.number,
+        "deleted": copy.is_lost,
         "created": copy.created.map(time),
         "identifier": information.map(|known| known.copy.to_string()),
         "set": information.map(|known| known.set.to_string()),

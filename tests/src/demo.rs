@@ -14,7 +14,7 @@ use crate::{
     content::{Content, Fill},
     guard,
     ntfs3g::{self, Format, Volume},
-    recipe,
+    picture, recipe,
 };
 
 /// Size of the volume in bytes. `mkntfs` makes a `$LogFile` of 2 MiB on it.
@@ -125,10 +125,7 @@ fn pictures(disk: &Writer<'_>) {
     }
     for number in 1..=5_u8 {
         let (width, height, pixels) = sunset(f64::from(number));
-        let mut jpeg = Vec::new();
-        jpeg_encoder::Encoder::new(&mut jpeg, 80)
-            .encode(&pixels, width, height, jpeg_encoder::ColorType::Rgb)
-            .expect("a JPEG");
+        let jpeg = picture::jpeg(&pixels, width, height);
         disk.file(&format!("Pictures/2024 Lisbon/IMG_{number:04}.jpg"), &jpeg, 25 + u64::from(number));
     }
     disk.file("Pictures/diagram.png", &png(8.0), 31);
@@ -194,15 +191,7 @@ fn sunset(hour: f64) -> (u16, u16, Vec<u8>) {
 
 fn png(hour: f64) -> Vec<u8> {
     let (width, height, pixels) = sunset(hour);
-    let mut out = Vec::new();
-    let mut encoder = png::Encoder::new(&mut out, width.into(), height.into());
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_compression(png::Compression::High);
-    let mut writer = encoder.write_header().expect("a PNG's header");
-    writer.write_image_data(&pixels).expect("a PNG's pixels");
-    writer.finish().expect("a PNG's end");
-    out
+    picture::png(&pixels, width, height)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 pub mod big;
 pub mod bitlocker;
+pub mod certsrv;
 pub mod check;
 pub mod cheese;
 pub mod content;
@@ -23,11 +24,13 @@ pub mod mft;
 pub mod names;
 pub mod ntfs3g;
 pub mod overwrite;
+pub mod picture;
 pub mod plan;
 pub mod program;
 pub mod recipe;
 pub mod recovery;
 pub mod reparse;
+pub mod terminal;
 pub mod tools;
 pub mod typed;
 pub mod vss;

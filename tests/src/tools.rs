@@ -20,6 +20,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
     ("gcc", &["gcc"]),
     ("gdisk", &["sgdisk"]),
     ("libbde-utils", &["bdemount"]),
+    ("libesedb-utils", &["esedbexport"]),
     ("libvshadow-utils", &["vshadowmount"]),
     ("mount", &["losetup", "mount", "umount"]),
     ("ntfs-3g", &["mkntfs", "ntfs-3g", "ntfscat", "ntfscp", "ntfsdecrypt", "ntfsinfo"]),

@@ -14,7 +14,7 @@ use undelfs_tests::{
     bitlocker::{Maker, Method, State},
     check,
     encrypted::{PASSWORD, protectors},
-    guard,
+    guard, picture,
     program::{Tree, undelfs},
     recovery::shown::{percent, without_record},
     tools,
@@ -79,6 +79,39 @@ fn a_content_that_begins_as_its_name_says_is_likely_and_one_that_begins_as_anoth
     assert_said(&tree, "text.txt", "likely", &["no known type"]);
     // What stands in the record is certain, whatever it is.
     assert_said(&tree, "small.jpg", "certain", &["in the FILE record"]);
+}
+
+#[test]
+fn a_whole_content_under_another_types_name_is_trusted_and_one_whose_end_is_anothers_is_not() {
+    let dir = guard::scratch();
+    let mut volume = Typed::new(dir.path(), 64 << 20, 4096);
+    let pixels: Vec<u8> = typed::of("bin").content(1, 120 * 100 * 3);
+    let (png, jpeg) = (picture::png(&pixels, 120, 100), picture::jpeg(&pixels, 120, 100));
+    assert!(png.len() > 8192 && jpeg.len() > 8192);
+    let (member, archive) = (dir.path().join("pixels.bin"), dir.path().join("pixels.zip"));
+    fs::write(&member, &pixels).unwrap();
+    tools::succeed(tools::tool("python3").args(["-m", "zipfile", "-c"]).args([&archive, &member]));
+    let zip = fs::read(&archive).unwrap();
+    // The begin of one file, the end of another.
+    let head = 4096;
+    let mixed = [&png[..head], &jpeg[jpeg.len() - head..]].concat();
+    volume.write_and_delete(&[
+        ("png.jpg", png.clone()),
+        ("jpeg.png", jpeg),
+        ("archive.pdf", zip.clone()),
+        ("mixed.jpg", mixed),
+        ("cut.jpg", png[..png.len() - 1].to_vec()),
+        ("cut.pdf", zip[..zip.len() - 1].to_vec()),
+    ]);
+    let tree = Tree::mount(&volume.image, &[]);
+    assert_said(&tree, "png.jpg", "likely", &["PNG from its first byte to its last", "JPEG"]);
+    assert_said(&tree, "jpeg.png", "likely", &["JPEG from its first byte to its last", "PNG"]);
+    assert_said(&tree, "archive.pdf", "likely", &["ZIP from its first byte to its last", "PDF"]);
+    assert_said(&tree, "mixed.jpg", "partial", &["begins as PNG does", "JPEG"]);
+    assert_said(&tree, "cut.jpg", "partial", &["begins as PNG does", "JPEG"]);
+    assert_said(&tree, "cut.pdf", "partial", &["begins as ZIP does", "PDF"]);
+    let listed = scan(&volume.image, &["--check"]);
+    assert_eq!(listed["png.jpg"]["content"], "PNG");
 }
 
 #[test]

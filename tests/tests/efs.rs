@@ -165,6 +165,14 @@ fn without_a_key_reading_is_refused_and_the_attributes_say_whose_key_is_needed()
         assert_eq!(file["efs"][2]["list"], "DRF");
     }
     assert_eq!(lines.lines().count(), all.files.len());
+    for format in ["table", "csv"] {
+        let said = undelfs(["scan", "--format", format, all.image.to_str().unwrap()]);
+        let text = String::from_utf8(said.stdout).unwrap();
+        for user in [&all.me, &all.other, &all.agent] {
+            let who = format!("{}, S-1-5-21-1-2-3-1001, certificate {}", user.display(), user.thumbprint());
+            assert_eq!(text.matches(&who).count(), all.files.len(), "{format}: {text}");
+        }
+    }
 }
 
 #[test]
@@ -322,6 +330,11 @@ fn info_says_who_can_decrypt_a_file_of_a_volume_and_a_raw_backup_stream() {
             assert!(said.contains(word), "no {word} in {said}");
         }
     }
+    // What stands beside a file and is not listed is no part of the volume.
+    let out = all.dir.path().join("out");
+    let hidden = format!("{name}.efsraw");
+    let args = ["restore", "--view", "regular", image, &hidden, out.to_str().unwrap()];
+    assert_refused(&undelfs(args), 2, &["efs export"]);
     let volume = Volume::write(&all.image);
     fs::write(volume.root().join("plain"), "x").unwrap();
     volume.unmount();

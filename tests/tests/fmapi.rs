@@ -233,19 +233,26 @@ fn create_with_a_volume_refuses_a_disk_with_several() {
 }
 
 #[test]
-fn the_library_exports_fmapi_and_the_last_error_and_nothing_else() {
+fn the_library_exports_what_its_headers_declare_and_nothing_else() {
     let said = tools::run("nm", ["-D".as_ref(), "--defined-only".as_ref(), library().as_os_str()]);
     let names: Vec<&str> = said.lines().filter_map(|line| line.split_whitespace().last()).collect();
     let expected = [
+        "CloseEncryptedFileRaw",
         "CloseFileRestoreContext",
         "CreateFileRestoreContext",
         "DetectBootSector",
         "DetectEncryptedVolume",
         "DetectEncryptedVolumeEx",
+        "EfsRawAddKeyFile",
+        "EfsRawClearKeys",
         "FmapiGetLastError",
+        "OpenEncryptedFileRawA",
+        "OpenEncryptedFileRawW",
+        "ReadEncryptedFileRaw",
         "RestoreFile",
         "ScanRestorableFiles",
         "SupplyDecryptionInfo",
+        "WriteEncryptedFileRaw",
     ];
     assert_eq!(names, expected);
 }
@@ -254,7 +261,7 @@ fn the_library_exports_fmapi_and_the_last_error_and_nothing_else() {
 fn the_header_is_c_and_cpp() {
     let dir = guard::scratch();
     let source = dir.path().join("user.c");
-    let code = "#include \"fmapi.h\"\nint main(void) { return FILE_RESTORE_VERSION_CURRENT != 0x20000; }\n";
+    let code = "#include \"fmapi.h\"\n#include \"efsraw.h\"\nint main(void) { return FILE_RESTORE_VERSION_CURRENT != 0x20000; }\n";
     fs::write(&source, code).unwrap();
     let languages: [(&str, &[&str]); 4] = [
         ("gcc", &["-std=c11"]),

@@ -275,6 +275,57 @@ fn stores_are_found_by_searching_where_the_header_or_the_catalogue_is_gone() {
     assert!(found.snapshot(1).is_err());
 }
 
+/// Takes the oldest shadow copy out of the catalogue, as Windows does when it deletes it.
+fn delete_oldest(image: &Path) {
+    let mut bytes = fs::read(image).unwrap();
+    let is_catalogue = |block: &&mut [u8]| block[..4] == *b"\x6B\x87\x08\x38" && block[20] == 2;
+    let kind = |entry: &[u8]| entry[0];
+    let created = |entry: &[u8]| u64::from_le_bytes(entry[48..56].try_into().unwrap());
+    let mut blocks: Vec<&mut [u8]> = bytes.chunks_mut(BLOCK).filter(is_catalogue).collect();
+    let entries = || blocks.iter().flat_map(|block| block[128..].chunks(128));
+    let oldest = entries().filter(|entry| kind(entry) == 2).min_by_key(|entry| created(entry)).unwrap();
+    let store: [u8; 16] = oldest[16..32].try_into().unwrap();
+    let mut deleted = 0;
+    for entry in blocks.iter_mut().flat_map(|block| block[128..].chunks_mut(128)) {
+        if matches!(kind(entry), 2 | 3) && entry[16..32] == store {
+            entry.fill(0);
+            entry[0] = 1;
+            deleted += 1;
+        }
+    }
+    assert_eq!(deleted, 2);
+    fs::write(image, bytes).unwrap();
+}
+
+#[test]
+fn a_deleted_shadow_copy_is_found_by_a_deep_search_and_shown_by_its_number() {
+    let dir = guard::scratch();
+    let made = Maker::new(65).make(dir.path());
+    delete_oldest(&made.image);
+    let image = made.image.to_str().unwrap();
+    let listed = |more: &[&str]| {
+        let output = undelfs([&["volumes", image, "--format", "jsonl"], more].concat());
+        assert!(output.status.success(), "{}", tools::said(&output));
+        let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let copies = line["snapshots"].as_array().unwrap();
+        copies.iter().map(|copy| copy["deleted"].as_bool().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&[]), [false, false]);
+    assert_eq!(listed(&["--deep"]), [false, false, true]);
+    let table = String::from_utf8(undelfs(["volumes", "--deep", image]).stdout).unwrap();
+    assert!(table.contains("(deleted)"), "{table}");
+    // The others have kept their contents, under new numbers.
+    for (number, live) in [(1, &made.live[1]), (2, &made.live[2]), (3, &made.live[0])] {
+        let tree = snapshot_of(&made.image, number, &["--view", "regular"]);
+        assert_eq!(files(&tree).len(), live.len(), "shadow copy {number}");
+        for path in live {
+            let found = fs::read(tree.join(path)).unwrap();
+            assert!(found == made.content[path].bytes(), "{path} of shadow copy {number}");
+        }
+    }
+    assert_refused(&undelfs(["scan", image, "--snapshot", "4"]), 2, &["no shadow copy 4", "1, 2, 3"]);
+}
+
 #[test]
 fn the_snapshots_of_an_encrypted_volume_are_those_of_what_is_in_it() {
     let dir = guard::scratch();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    bitlocker, ciphers,
+    bitlocker, ciphers, efs,
     figures::{Figure, Goal, Value, median, page, rate},
     fmapi, images, lost, packages,
     peers::{self, Place},
@@ -31,13 +31,14 @@ pub(crate) const GIB: u64 = 1 << 30;
 /// What can be measured by itself, and how.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Figure>, String>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("scan", Bench::scan),
     ("find", Bench::find),
     ("copy", Bench::copy),
     ("stream", Bench::stream),
     ("bitlocker", Bench::bitlocker),
     ("ciphers", Bench::ciphers),
+    ("efs", Bench::efs),
     ("lost", Bench::lost),
     ("fmapi", Bench::fmapi),
 ];
@@ -237,6 +238,11 @@ impl Bench {
     /// Reads a large file out of an encrypted volume.
     fn bitlocker(&self) -> Result<Vec<Figure>, String> {
         bitlocker::figures(&self.undelfs, &self.large, PASSES)
+    }
+
+    /// Reads a file that EFS has encrypted, and decrypts with its ciphers.
+    fn efs(&self) -> Result<Vec<Figure>, String> {
+        efs::figures(&self.undelfs, &self.large, Path::new(BUILD), PASSES)
     }
 
     /// Decrypts sectors in memory, on one core.

@@ -79,6 +79,37 @@ pub(crate) fn figures(undelfs: &Path, plain: &Path, passes: usize) -> Result<Vec
     ])
 }
 
+/// The large file in BitLocker, to be read beside others.
+pub(crate) struct Large {
+    undelfs: PathBuf,
+    encrypted: PathBuf,
+}
+
+impl Large {
+    /// The large file of the volume `plain`, in a volume that is encrypted with XTS-AES 128.
+    pub(crate) fn new(undelfs: &Path, plain: &Path) -> Result<Self, String> {
+        run::run(&mut run::cargo([
+            "build",
+            "--release",
+            "--package",
+            "undelfs-tests",
+            "--example",
+            "make_bitlocker",
+        ]))?;
+        let encrypted = encrypted(&run::built("release")?.join("examples/make_bitlocker"), plain)?;
+        bench::warm(&encrypted)?;
+        Ok(Self { undelfs: undelfs.to_owned(), encrypted })
+    }
+
+    /// Reads it, freshly mounted.
+    pub(crate) fn read(&self) -> Result<Duration, String> {
+        let place = Place::new()?;
+        let mut mount = Command::new(&self.undelfs);
+        run::output(mount.args(["mount", "--password", PASSWORD]).arg(&self.encrypted).arg(place.dir()))?;
+        read(&place)
+    }
+}
+
 /// Reads the large file.
 fn read(place: &Place) -> Result<Duration, String> {
     bench::read(&[place.dir().join(FILE)])

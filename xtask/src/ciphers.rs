@@ -79,9 +79,25 @@ fn ours_of(said: &str, code: &str, size: &str) -> Result<f64, String> {
 }
 
 /// What `openssl speed` decrypts, in bytes per second.
-fn openssl(name: &str, size: &str) -> Result<f64, String> {
+pub(crate) fn openssl(name: &str, size: &str) -> Result<f64, String> {
     let mut command = on_one_core()?;
-    command.args(["openssl", "speed", "-mr", "-seconds", "1", "-bytes", size, "-decrypt", "-evp", name]);
+    // Old ciphers have moved into a provider of their own.
+    command.args([
+        "openssl",
+        "speed",
+        "-provider",
+        "legacy",
+        "-provider",
+        "default",
+        "-mr",
+        "-seconds",
+        "1",
+        "-bytes",
+        size,
+        "-decrypt",
+        "-evp",
+        name,
+    ]);
     openssl_rate(&run::output(&mut command)?).ok_or_else(|| format!("{} gave no rate", run::shown(&command)))
 }
 
@@ -91,13 +107,13 @@ fn openssl_rate(said: &str) -> Option<f64> {
 }
 
 /// A command that runs what its arguments name on the last core alone.
-fn on_one_core() -> Result<Command, String> {
+pub(crate) fn on_one_core() -> Result<Command, String> {
     let cores = std::thread::available_parallelism().map_err(|error| error.to_string())?;
     Ok(run::command("taskset", ["-c".to_owned(), (cores.get() - 1).to_string()]))
 }
 
 /// How long a GiB takes at `rate` bytes per second.
-fn duration(rate: f64) -> Duration {
+pub(crate) fn duration(rate: f64) -> Duration {
     Duration::try_from_secs_f64(GIB as f64 / rate).unwrap_or(Duration::MAX)
 }
 

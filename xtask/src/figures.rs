@@ -168,6 +168,8 @@ that the programs are compared and not the disk. Standard output goes to `/dev/n
 | large file in BitLocker | `undelfs mount --password`, then `dd bs=1M if=DIR/large.bin of=/dev/null`; the volume is `large.img` encrypted with XTS-AES 128, sectors of 512 bytes | the same with `large.img` itself; `dd bs=1M` of the same GiB of the volume's file in a mount of `dislocker-fuse`; each freshly mounted |
 | random reads in BitLocker | `random_reads`, an example of the tests: 8 threads read 100,000 parts of 4 KiB of `large.bin`, none twice, freshly mounted | the same with `large.img` itself |
 | a cipher, sectors of SIZE bytes | `cipher_speed`, an example of the crate `undelfs-bitlocker`: 1 MiB in one call, on one core, each sector with its own tweak or IV | `openssl speed -seconds 1 -bytes SIZE -decrypt -evp NAME` on the same core: one block of SIZE bytes again and again, with one IV; bound with the diffuser, which OpenSSL has not: 1.5 GB/s |
+| large file in EFS | `undelfs mount --view regular --efs-key`, then `dd bs=1M if=DIR/large.bin of=/dev/null`; a live file of 1 GiB, AES-256 | the same with the file of 1 GiB in BitLocker, freshly mounted |
+| EFS, a cipher | `efs_speed`, an example of the crate `undelfs-efs`: 1 MiB in one call, on one core, 512 bytes with an IV of their own at a time | `openssl speed -seconds 1 -bytes 512 -decrypt -evp NAME` on the same core; the usual DESX, which has the same work to do |
 | search of a disk | `undelfs volumes --lost` of a loop device over a sparse file of 64 GiB with three generations of volumes, once; also in four runs of which three were interrupted, with the same result | `cat` of the device, once |
 ";
 

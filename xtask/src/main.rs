@@ -4,6 +4,7 @@ mod bench;
 mod bitlocker;
 mod ci;
 mod ciphers;
+mod efs;
 mod figures;
 mod fmapi;
 mod images;

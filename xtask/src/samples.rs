@@ -52,16 +52,23 @@ const FORENSICS: (&str, &str) = ("forensics-samples", "*/fs.ntfs.xz");
 /// Its upstream archive, version 1.1.4.
 const FORENSICS_SHA256: &str = "bbb9c4ce3b636de24c0eae069ab31445b27febd2202d1d9993aecda0c182af3f";
 
+/// The Python package whose tests hold databases of the Extensible Storage Engine that Windows wrote.
+const ESEDB: &str = "dissect.esedb==3.18";
+
+/// Its source distribution.
+const ESEDB_SHA256: &str = "be64c3b1137849f94c2bc6b2bcaa1305e8b831e6208ef7dd5fd2e11b1473b6aa";
+
 /// A folder, and what fills it.
 type Set = (&'static str, fn(&Path) -> Result<(), String>);
 
-const SETS: [Set; 6] = [
+const SETS: [Set; 7] = [
     ("cryptsetup", cryptsetup),
     ("dissect", dissect),
     ("python", python),
     ("ntfs", ntfs),
     ("dfvfs", dfvfs),
     ("forensics", forensics),
+    ("esedb", esedb),
 ];
 
 /// Unit in which a sample is unpacked: one that is all zeros stays a hole.
@@ -216,6 +223,11 @@ fn python(dir: &Path) -> Result<(), String> {
 /// A volume of Windows 7 with two shadow copies, as a QCOW2 image.
 fn dfvfs(dir: &Path) -> Result<(), String> {
     from_pypi(dir, (DFVFS, DFVFS_SHA256), "*/test_data/vsstest.qcow2")
+}
+
+/// Databases, some with pages of 32 KiB.
+fn esedb(dir: &Path) -> Result<(), String> {
+    from_pypi(dir, (ESEDB, ESEDB_SHA256), "*/tests/_data/*.gz")
 }
 
 /// `fs.ntfs`: a disk with a volume from which folders were deleted; `original-files/`: what was in them.

@@ -62,6 +62,13 @@ fn pkcs12(bytes: &[u8], password: &str) -> Result<Vec<PrivateKey>, BadKeyFile> {
         Pkcs12Error::MacError(_) | Pkcs12Error::UnpadError | Pkcs12Error::Pkcs5Error(_) => {
             BadKeyFile::Password
         }
+        Pkcs12Error::UnsupportedEncryptionScheme => no_key(
+            "it is protected in a way that is not known; convert it with `openssl pkcs12`, or export it anew",
+        ),
+        // The key is derived of UTF-16 by Windows, of UCS-2 by the standard, which has no such characters.
+        _ if password.chars().any(|c| c > '\u{FFFF}') => no_key(
+            "its password has a character that cannot be used here; convert it to one with another password",
+        ),
         other => no_key(format!("it is no PKCS#12 file that can be read: {other}")),
     })?;
     let keys = archive.keys.iter().filter_map(|bag| {

@@ -138,7 +138,7 @@ fn unsupported(version: u32) -> Error {
         other => format!("version {other} of EFS metadata, known are 1 to 5"),
     };
     Error::Refused {
-        kind: ErrorKind::Unsupported,
+        kind: ErrorKind::EfsVersion,
         reason: format!("the file is encrypted with {what}; it can be exported, and decrypted by Windows"),
     }
 }
@@ -215,10 +215,10 @@ pub(crate) mod tests {
     fn an_unknown_version_is_named_and_refused() {
         for (version, word) in [(0, "version 0"), (6, "Rights Management"), (7, "version 7")] {
             let error = Metadata::parse(&attribute(version, &[], &[])).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert_eq!(error.kind(), ErrorKind::EfsVersion);
             assert!(error.to_string().contains(word), "{error}");
         }
-        assert_eq!(Metadata::parse(b".pfile, and more").unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(Metadata::parse(b".pfile, and more").unwrap_err().kind(), ErrorKind::EfsVersion);
     }
 
     #[test]

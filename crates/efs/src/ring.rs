@@ -69,6 +69,11 @@ impl KeyRing {
 
     fn no_key(&self, metadata: &Metadata) -> Locked {
         let who = metadata.who();
+        if metadata.entries.is_empty() {
+            let reason =
+                "the content is encrypted by EFS, and its `$EFS` attribute names nobody who could decrypt it";
+            return Locked { kind: ErrorKind::KeyNeeded, reason: reason.to_owned() };
+        }
         if !metadata.entries.iter().any(|entry| matches!(entry.wrapped, Wrapped::Rsa(_))) {
             let reason = format!(
                 "the content is encrypted by EFS in a way that is not published (version {}; {who}); it can be exported, \

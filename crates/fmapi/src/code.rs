@@ -45,6 +45,18 @@ impl Code {
     pub const FILE_CORRUPT: Self = Self(1392);
     /// `ERROR_NO_SYSTEM_RESOURCES`: no thread could be started.
     pub const NO_SYSTEM_RESOURCES: Self = Self(1450);
+    /// `ERROR_BAD_FORMAT`: there is no private key in a file.
+    pub const BAD_FORMAT: Self = Self(11);
+    /// `ERROR_INVALID_PASSWORD`: it does not open a file with private keys.
+    pub const INVALID_PASSWORD: Self = Self(86);
+    /// `ERROR_DIRECTORY`: a directory was meant, and this is none.
+    pub const DIRECTORY: Self = Self(267);
+    /// `ERROR_NO_USER_KEYS`: none of the private keys fits.
+    pub const NO_USER_KEYS: Self = Self(6006);
+    /// `ERROR_FILE_READ_ONLY`: a read-only file is not replaced.
+    pub const FILE_READ_ONLY: Self = Self(6009);
+    /// `ERROR_VOLUME_NOT_SUPPORT_EFS`: the volume holds no encrypted files.
+    pub const VOLUME_NOT_SUPPORT_EFS: Self = Self(6014);
 
     /// What an error of writing a restored file means.
     pub(crate) fn of_write(error: &io::Error) -> Self {
@@ -58,6 +70,7 @@ impl Code {
             }
             io::ErrorKind::InvalidFilename => Self::FILENAME_TOO_LONG,
             io::ErrorKind::InvalidInput => Self::INVALID_PARAMETER,
+            io::ErrorKind::Unsupported => Self::NOT_SUPPORTED,
             _ => Self::WRITE_FAULT,
         }
     }

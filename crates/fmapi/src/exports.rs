@@ -57,7 +57,7 @@ fn run(body: impl FnOnce() -> Result<Code, Code>) -> i32 {
 ///
 /// # Safety
 /// `string` leads to units up to one that is 0.
-unsafe fn read_string(string: *const u16) -> Result<Zeroizing<Vec<u16>>, Code> {
+pub(crate) unsafe fn read_string(string: *const u16) -> Result<Zeroizing<Vec<u16>>, Code> {
     let mut units = Zeroizing::new(Vec::new());
     for at in 0..MAX_UNITS {
         // SAFETY: no unit before this one was 0, so it belongs to the string.
@@ -89,7 +89,7 @@ unsafe fn read_bytes(from: *const u8, len: usize) -> Vec<u8> {
     unsafe { std::slice::from_raw_parts(from, len) }.to_vec()
 }
 
-fn need<T>(pointer: *const T) -> Result<(), Code> {
+pub(crate) fn need<T>(pointer: *const T) -> Result<(), Code> {
     if pointer.is_null() { Err(Code::INVALID_PARAMETER) } else { Ok(()) }
 }
 

@@ -73,14 +73,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Registry {
+    /// A number that nothing else was given.
+    fn number(&mut self) -> Result<usize, Code> {
+        let handle = self.next;
+        if handle == 0 {
+            return Err(Code::NO_SYSTEM_RESOURCES);
+        }
+        self.next = handle.checked_add(STEP).unwrap_or(0);
+        Ok(handle)
+    }
+}
+
+/// A handle for something that is no restore context.
+#[cfg(unix)]
+pub(crate) fn number() -> Result<usize, Code> {
+    lock(&REGISTRY).number()
+}
+
 /// Gives a context a handle.
 pub(crate) fn insert(context: RestoreContext) -> Result<usize, Code> {
     let mut registry = lock(&REGISTRY);
-    let handle = registry.next;
-    if handle == 0 {
-        return Err(Code::NO_SYSTEM_RESOURCES);
-    }
-    registry.next = handle.checked_add(STEP).unwrap_or(0);
+    let handle = registry.number()?;
     let open =
         Open { handle, stop: AtomicBool::new(false), running: Mutex::new(0), idle: Condvar::new(), context };
     registry.open.insert(handle, Arc::new(open));
@@ -122,7 +136,7 @@ pub(crate) fn enter(handle: usize) -> Result<Call, Code> {
 pub(crate) fn close(handle: usize) -> Result<(), Code> {
     let open = lock(&REGISTRY).open.remove(&handle).ok_or(Code::INVALID_HANDLE)?;
     open.stop.store(true, Ordering::Relaxed);
-    if CALLBACKS.get() > 0 {
+    if is_in_callback() {
         return Ok(());
     }
     let mut running = lock(&open.running);
@@ -133,6 +147,11 @@ pub(crate) fn close(handle: usize) -> Result<(), Code> {
     // A call that has ended may hold the context a moment longer; what it has open must be closed now.
     open.context.close();
     Ok(())
+}
+
+/// True where this thread is in a callback of a caller, and must not wait for a call to end.
+pub(crate) fn is_in_callback() -> bool {
+    CALLBACKS.get() > 0
 }
 
 /// Runs a callback of a caller.

@@ -38,6 +38,17 @@ pub(crate) fn keys(
     Ok(keys)
 }
 
+/// The first line of a file as a caller's string.
+pub(crate) fn first_line(path: &std::path::Path) -> Result<Zeroizing<Vec<u16>>, Code> {
+    let code = |error: std::io::Error| Code(ErrorKind::from(error.kind()).win32());
+    let mut content = Zeroizing::new(Vec::new());
+    File::open(path).and_then(|file| file.take(MAX_KEY_FILE).read_to_end(&mut content)).map_err(code)?;
+    let line = content.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    let mut units = Zeroizing::new(Vec::with_capacity(line.len()));
+    wide::push_utf16(line, &mut units);
+    Ok(units)
+}
+
 fn read(path: &[u16]) -> Result<Secret, Code> {
     let code = |error: std::io::Error| Code(ErrorKind::from(error.kind()).win32());
     let file = File::open(source_name::destination(path)?).map_err(code)?;

@@ -2,16 +2,20 @@
 //! and order of calls, over disk images, partitions and devices. `include/fmapi.h` declares it, `docs/fmapi.md`
 //! describes it.
 //!
-//! [`exports`] is what C sees, and the only module in which code is unsafe: it reads and writes the memory of callers.
-//! Everything else is safe, and stands on the restore contexts that a mount uses.
+//! [`exports`] and `efsraw::exports` are what C sees, and the only modules in which code is unsafe: they read and write
+//! the memory of callers. Everything else is safe, and stands on the restore contexts that a mount uses.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 pub mod abi;
+pub mod certsrv;
 mod code;
 mod context;
 mod detect;
+// Windows has these functions itself, in advapi32.dll.
+#[cfg(unix)]
+pub mod efsraw;
 pub mod exports;
 mod handles;
 pub mod info;

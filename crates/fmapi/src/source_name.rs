@@ -46,24 +46,31 @@ fn parse(name: &[u16]) -> Result<Named, Code> {
 /// Where the source is that a caller calls so. A drive letter is looked up where Wine keeps the devices of its drives.
 #[cfg(unix)]
 pub(crate) fn resolve(name: &[u16]) -> Result<PathBuf, Code> {
-    use std::{env, path::Path};
+    use std::path::Path;
 
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     match parse(name)? {
         Named::Path(path) => Ok(host_path(path)),
         Named::Device(device) => Ok(Path::new("/dev").join(host_path(device))),
-        Named::Drive(letter) => {
-            let prefix = variable("WINEPREFIX").map(PathBuf::from);
-            let prefix = prefix.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".wine")));
-            let device = prefix.map(|prefix| prefix.join("dosdevices").join(format!("{letter}::")));
-            device.filter(|device| device.exists()).ok_or(Code::FILE_NOT_FOUND)
-        }
+        Named::Drive(letter) => drive(letter as u8),
     }
+}
+
+/// The device of a drive, an ASCII letter, where Wine keeps it.
+#[cfg(unix)]
+pub(crate) fn drive(letter: u8) -> Result<PathBuf, Code> {
+    use std::env;
+
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let letter = char::from(letter.to_ascii_lowercase());
+    let prefix = variable("WINEPREFIX").map(PathBuf::from);
+    let prefix = prefix.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".wine")));
+    let device = prefix.map(|prefix| prefix.join("dosdevices").join(format!("{letter}::")));
+    device.filter(|device| device.exists()).ok_or(Code::FILE_NOT_FOUND)
 }
 
 /// A path that is the host's own.
 #[cfg(unix)]
-fn host_path(path: Vec<u8>) -> PathBuf {
+pub(crate) fn host_path(path: Vec<u8>) -> PathBuf {
     use std::{ffi::OsString, os::unix::ffi::OsStringExt};
 
     PathBuf::from(OsString::from_vec(path))

@@ -268,7 +268,7 @@ impl Catalogue {
     }
 
     /// The names of a file, WTF-8.
-    fn names_of(&self, index: u32) -> impl Iterator<Item = &[u8]> + Clone {
+    pub(crate) fn names_of(&self, index: u32) -> impl Iterator<Item = &[u8]> + Clone {
         links_of(&self.files, &self.links, index).filter_map(|link| {
             let link = self.links.get(link as usize)?;
             let start = link.name_at as usize;

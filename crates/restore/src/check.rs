@@ -92,6 +92,9 @@ fn examine(context: &Context, catalogue: &Catalogue, index: u32) -> Result<Findi
             return Ok(Finding::partly(byte));
         }
         return Ok(match kinds::recognise(begin) {
+            Some(kind) if is_whole_other(context, catalogue, index, state, begin, kind)? => {
+                Finding::whole(kind)
+            }
             Some(kind) => Finding::kind(kind),
             None if begin.is_empty() => Finding::NOTHING,
             None => Finding::UNKNOWN,
@@ -107,6 +110,28 @@ fn examine(context: &Context, catalogue: &Catalogue, index: u32) -> Result<Findi
         // It begins with a hole, and was written so.
         None => Finding::UNKNOWN,
     })
+}
+
+/// Whether a content whose kind contradicts the file's names is whole: then it was saved so. Where other files' bytes stand
+/// at the begin of one, it does not end as theirs do.
+fn is_whole_other(
+    context: &Context,
+    catalogue: &Catalogue,
+    index: u32,
+    state: &StreamState,
+    begin: &[u8],
+    kind: u8,
+) -> Result<bool, Error> {
+    let Some(Remark::Other { found, .. }) = remark(Finding::kind(kind), catalogue.names_of(index)) else {
+        return Ok(false);
+    };
+    let size = state.stream.size;
+    let Some(whole) = found.whole.filter(|_| state.overwritten.is_empty()) else { return Ok(false) };
+    let mut end = [0; kinds::END];
+    let len = usize::try_from(size).unwrap_or(usize::MAX).min(kinds::END);
+    let end = end.get_mut(..len).unwrap_or_default();
+    let read = context.open(index, 0)?.read_at(end, size.saturating_sub(len as u64))?;
+    Ok(read == len && whole(begin, end, size))
 }
 
 /// What a cluster shows.

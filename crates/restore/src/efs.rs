@@ -1,17 +1,22 @@
 //! Encrypted files: who can decrypt them, their streams as plain text, and as raw backup streams.
 
+mod host;
 mod import;
+#[cfg(unix)]
+mod mounted;
 mod raw;
 
 use std::sync::{Arc, OnceLock};
 
 use undelfs_efs::{Cipher, Efs, Entry, KeyRing, MAX_METADATA, Metadata};
-use undelfs_source::ErrorKind;
-use undelfs_volume::filesystem::{FileFlags, Refusal, Scan, Stream};
+use undelfs_source::{ErrorKind, ReadAt, ReadError};
+use undelfs_volume::filesystem::{File, FileFlags, Refusal, Scan, Stream};
 
-use crate::{Catalogue, Content, Context, Error};
+use crate::{Catalogue, Content, Context, Error, content::Plain};
 
 pub use import::{Import, Imported, import};
+#[cfg(unix)]
+pub use mounted::{mounted_raw, ntfs_attributes, takes_encrypted};
 pub(crate) use raw::Raw;
 
 /// What a file is called whose raw backup stream is shown, behind its own name.
@@ -67,7 +72,7 @@ impl Context {
 
     /// Who can decrypt the file with this index; nobody where it is not encrypted or nothing tells.
     pub(crate) fn who_can_decrypt(&self, catalogue: &Catalogue, index: u32) -> Vec<Entry> {
-        let encrypted = catalogue.file(index).is_some_and(|file| file.flags.contains(FileFlags::ENCRYPTED));
+        let encrypted = catalogue.file(index).is_some_and(is_encrypted);
         let known = encrypted.then(|| self.efs_of(catalogue, index).ok().flatten()).flatten();
         known.and_then(|known| known.metadata.ok()).map_or(Vec::new(), |metadata| metadata.entries)
     }
@@ -117,6 +122,14 @@ impl Context {
         Ok(Efs::new(Arc::new(cipher)))
     }
 
+    /// The size of the raw backup stream of the file with this index, in bytes.
+    ///
+    /// # Errors
+    /// As [`open_raw`](Self::open_raw).
+    pub(crate) fn raw_size(&self, index: u32) -> Result<u64, Error> {
+        raw::size(self, self.need_catalogue()?, index)
+    }
+
     /// Opens the raw backup stream of the file with this index, whether it is shown so or not.
     ///
     /// # Errors
@@ -124,6 +137,48 @@ impl Context {
     pub(crate) fn open_raw(&self, index: u32) -> Result<Arc<dyn Content>, Error> {
         Ok(Arc::new(Raw::open(self, self.need_catalogue()?, index)?))
     }
+}
+
+/// The same raw backup stream without the named streams.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn without_named_streams(raw: Arc<dyn Content>) -> Result<Arc<dyn Content>, Error> {
+    let bytes = raw::Opened(raw);
+    let size = undelfs_efs::raw::without_named_streams(&bytes)?;
+    Ok(Arc::new(Plain(Begin { bytes, size })))
+}
+
+/// The begin of something.
+struct Begin<R> {
+    bytes: R,
+    /// How much of it, in bytes.
+    size: u64,
+}
+
+impl<R: ReadAt> ReadAt for Begin<R> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize, ReadError> {
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = buf.len().min(left);
+        self.bytes.read_at(buf.get_mut(..len).unwrap_or_default(), offset)
+    }
+}
+
+/// Whether a file is encrypted, or a directory in which new files are.
+fn is_encrypted(file: &File) -> bool {
+    /// `FILE_ATTRIBUTE_ENCRYPTED`.
+    const ATTRIBUTE: u32 = 0x4000;
+    file.flags.contains(FileFlags::ENCRYPTED) || file.attributes & ATTRIBUTE != 0
+}
+
+/// Whether the raw backup stream of a file is reached beside it, under a name that is not listed: it is encrypted, and
+/// not shown so anyway.
+pub(crate) fn has_hidden_raw(file: &File) -> bool {
+    is_encrypted(file) && !file.flags.intersects(FileFlags::LINK | FileFlags::RAW)
 }
 
 /// Lets encrypted files be shown as their raw backup streams, under names that say so. Their named streams are parts of

@@ -23,6 +23,10 @@ pub(crate) enum Id {
     Lost { volume: u32, record: u32, generation: u16 },
     /// `.undelfs` (0), or one of the files in it, from 1.
     Control { volume: u32, number: u16 },
+    /// The raw backup stream of an encrypted file that is shown as it is.
+    Raw { volume: u32, record: u32 },
+    /// A folder that stands on no volume (0), or one of the files in it, from 1.
+    Shown { folder: u16, file: u32 },
 }
 
 // From the top: 12 bits volume, 4 bits kind, 48 bits that the kind says.
@@ -45,6 +49,8 @@ impl Inode {
                 (volume, 4, u64::from(record) << 16 | u64::from(generation))
             }
             Id::Control { volume, number } => (volume, 5, u64::from(number)),
+            Id::Raw { volume, record } => (volume, 6, u64::from(record)),
+            Id::Shown { folder, file } => (0, 7, u64::from(folder) << 32 | u64::from(file)),
         };
         Self(u64::from(volume & 0xFFF) << VOLUME_SHIFT | kind << KIND_SHIFT | value)
     }
@@ -63,6 +69,8 @@ impl Inode {
             3 => Id::Made { volume, number: u32::try_from(value).ok()? },
             4 => Id::Lost { volume, record, generation: low },
             5 => Id::Control { volume, number: low },
+            6 => Id::Raw { volume, record: u32::try_from(value).ok()? },
+            7 if volume == 0 => Id::Shown { folder: (value >> 32) as u16, file: value as u32 },
             _ => return None,
         })
     }
@@ -91,6 +99,8 @@ mod tests {
             Id::Made { volume: 1, number: 2 },
             Id::Lost { volume: 1, record: u32::MAX, generation: u16::MAX },
             Id::Control { volume: 1, number: 5 },
+            Id::Raw { volume: 4095, record: u32::MAX },
+            Id::Shown { folder: u16::MAX, file: u32::MAX },
         ];
         for id in all {
             assert_eq!(Inode::of(id).id(), Some(id));

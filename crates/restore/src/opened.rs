@@ -87,7 +87,7 @@ impl Opened {
             source.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
         });
         let boot = boot.or_else(|| entry.boot_bytes.as_deref().map(<[u8]>::to_vec));
-        opened.go_back(entry)?;
+        opened.go_back(entry, watch)?;
         let kind = if opened.past.is_some() { recognise(&opened.volume) } else { entry.file_system };
         match file_system(kind, &opened.volume, boot.as_deref(), deep.then_some(watch)) {
             Some(file_system) => {
@@ -123,9 +123,9 @@ impl Opened {
     }
 
     /// Takes the shadow copy that is asked for instead of the volume.
-    fn go_back(&mut self, entry: &Volume) -> Result<(), Error> {
+    fn go_back(&mut self, entry: &Volume, watch: &dyn Watch) -> Result<(), Error> {
         let Some(number) = self.snapshot else { return Ok(()) };
-        let past = Past::open(&self.volume, number, entry.number)?;
+        let past = Past::open(&self.volume, number, entry.number, watch)?;
         self.notes.extend_from_slice(past.notes());
         self.volume = past.kept();
         // Where not even its begin can be told, the reason is worth more than that nothing is recognised.
@@ -162,7 +162,7 @@ impl Opened {
         };
         self.unlocked = Some(unlocked);
         self.closed = None;
-        if let Err(error) = self.go_back(entry) {
+        if let Err(error) = self.go_back(entry, watch) {
             self.closed = Some((error.kind(), error.to_string()));
             return Ok(());
         }

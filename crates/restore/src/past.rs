@@ -26,13 +26,26 @@ pub(crate) struct Past {
 }
 
 impl Past {
-    /// The volume `now`, which is volume `volume` of its source, as its shadow copy with this number has it.
-    pub(crate) fn open(now: &Arc<dyn ReadAt>, number: u32, volume: u32) -> Result<Self, Error> {
-        let Some(vss) = Vss::open(now.clone())? else {
-            let reason =
-                format!("volume {volume} has no shadow copies; `undelfs volumes` lists those that there are");
-            return Err(Error::refused(ErrorKind::InvalidInput, reason));
+    /// The volume `now`, which is volume `volume` of its source, as its shadow copy with this number has it. One that no
+    /// catalogue lists is searched for, in all of the volume.
+    pub(crate) fn open(
+        now: &Arc<dyn ReadAt>,
+        number: u32,
+        volume: u32,
+        watch: &dyn Watch,
+    ) -> Result<Self, Error> {
+        let listed = |vss: &Vss| vss.copies().iter().any(|copy| copy.number == number);
+        let vss = match Vss::open(now.clone()) {
+            Ok(Some(vss)) if listed(&vss) => vss,
+            _ => Vss::search(now.clone(), watch)?,
         };
+        if vss.copies().is_empty() {
+            let notes: String = vss.notes().iter().map(|note| format!("; {note}")).collect();
+            let reason = format!(
+                "volume {volume} has no shadow copies; `undelfs volumes` lists those that there are{notes}"
+            );
+            return Err(Error::refused(ErrorKind::InvalidInput, reason));
+        }
         let snapshot = vss.snapshot(number).map_err(|error| {
             let notes: String = vss.notes().iter().map(|note| format!("; {note}")).collect();
             Error::refused(error.kind(), format!("volume {volume}: {error}{notes}"))

@@ -93,6 +93,8 @@ impl Catalogue {
             // Looking for the folders of each file takes as long as all the rest.
             if format == Format::Jsonl {
                 file.deleted = self.deleted_between(*index);
+            }
+            if format != Format::Bodyfile {
                 file.efs = context.who_can_decrypt(self, *index);
             }
             match (format, &mut csv) {
@@ -107,7 +109,7 @@ impl Catalogue {
     }
 }
 
-const CSV_COLUMNS: [&str; 15] = [
+const CSV_COLUMNS: [&str; 16] = [
     "path",
     "record",
     "sequence",
@@ -123,6 +125,7 @@ const CSV_COLUMNS: [&str; 15] = [
     "clusters_in_use",
     "confidence",
     "reason",
+    "efs",
 ];
 
 /// Where names of a file come from, where they do not come from its records.
@@ -170,7 +173,15 @@ fn write_csv(csv: &mut csv::Writer<Vec<u8>>, of: &RestorableFile<'_>) {
     field(digits.format(of.clusters_in_use).as_bytes());
     field(of.confidence.as_str().as_bytes());
     field(of.reason.as_bytes());
+    field(who(of).as_bytes());
     let _ = csv.write_record(None::<&[u8]>);
+}
+
+/// Who can decrypt a file, in one line; empty where it is not encrypted.
+fn who(of: &RestorableFile<'_>) -> String {
+    let entries: Vec<String> =
+        of.efs.iter().map(|entry| format!("{} {entry}", entry.list.as_str())).collect();
+    entries.join("; ")
 }
 
 /// `deleted` or `regular`.

@@ -28,7 +28,7 @@ pub struct Survey {
 }
 
 /// Looks at the partition table of `source` and at what protects its volumes, those in `lost` among them. No file
-/// system is scanned.
+/// system is scanned. `deep` searches each volume for shadow copies that nothing lists, because they were deleted.
 ///
 /// # Errors
 /// When the begin of the source cannot be read, or `watch` cancelled.
@@ -36,6 +36,7 @@ pub fn survey(
     source: &Arc<dyn ReadAt>,
     lost: Lost,
     keys: &[Key],
+    deep: bool,
     watch: &dyn Watch,
 ) -> Result<Survey, Error> {
     let mut disk = Disk::read(source.clone())?;
@@ -85,7 +86,11 @@ pub fn survey(
             Some(opened) => opened.volume.clone(),
             None => Arc::new(entry.extent(source.clone())),
         };
-        let (copies, notes) = if is_ntfs { snapshots(volume, entry.number) } else { Default::default() };
+        let (copies, notes) = if is_ntfs {
+            snapshots(volume, entry.number, deep.then_some(watch))?
+        } else {
+            Default::default()
+        };
         survey.snapshots.push(copies);
         survey.disk.notes.extend(notes);
         let encryption = opened.and_then(|mut opened| {
@@ -104,12 +109,24 @@ pub fn survey(
     Ok(survey)
 }
 
-/// The shadow copies of a volume, and what of them is damaged.
-fn snapshots(volume: Arc<dyn ReadAt>, number: u32) -> (Vec<ShadowCopy>, Vec<String>) {
+/// The shadow copies of a volume, and what of them is damaged. `search` looks for those that nothing lists.
+///
+/// # Errors
+/// When the search was cancelled.
+fn snapshots(
+    volume: Arc<dyn ReadAt>,
+    number: u32,
+    search: Option<&dyn Watch>,
+) -> Result<(Vec<ShadowCopy>, Vec<String>), Error> {
     let note = |note: &dyn std::fmt::Display| format!("volume {number}: {note}");
-    match Vss::open(volume) {
-        Ok(Some(vss)) => (vss.copies().to_vec(), vss.notes().iter().map(|known| note(known)).collect()),
-        Ok(None) => Default::default(),
-        Err(error) => (Vec::new(), vec![note(&error)]),
+    let found = match search {
+        Some(watch) => Vss::search(volume, watch).map(Some),
+        None => Vss::open(volume),
+    };
+    match found {
+        Ok(Some(vss)) => Ok((vss.copies().to_vec(), vss.notes().iter().map(|known| note(known)).collect())),
+        Ok(None) => Ok(Default::default()),
+        Err(error) if error.kind() == ErrorKind::Cancelled => Err(error.into()),
+        Err(error) => Ok((Vec::new(), vec![note(&error)])),
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     generated::Generated,
     inode::Id,
     properties,
+    shown::{Entry as ShownEntry, Shown},
 };
 pub use named_streams::NamedStream;
 use stat::directory_attributes;
@@ -81,6 +82,8 @@ pub struct Space {
 /// The tree that a mount shows.
 pub struct Tree {
     volumes: Vec<Mounted>,
+    /// What is shown instead of the volumes.
+    shown: Option<Shown>,
 }
 
 /// A context in the tree.
@@ -98,6 +101,8 @@ enum Directory<'a> {
     Names(&'a Mounted, &'a Catalogue, Slot),
     /// The root of a volume of which only the bytes can be shown.
     Closed(&'a Mounted),
+    /// A folder that stands on no volume.
+    Shown(&'a Shown, u16),
 }
 
 impl Tree {
@@ -113,12 +118,24 @@ impl Tree {
             let context = Arc::new(context);
             Mounted { folder: context.folder(), generated: Generated::new(context.clone()), context }
         };
-        Ok(Self { volumes: contexts.into_iter().map(mount).collect() })
+        Ok(Self { volumes: contexts.into_iter().map(mount).collect(), shown: None })
+    }
+
+    /// The same, in which `shown` stands instead of what is on the volumes.
+    ///
+    /// # Errors
+    /// As [`new`](Tree::new).
+    pub fn of_shown(contexts: Vec<Context>, shown: Shown) -> Result<Self, Error> {
+        Ok(Self { shown: Some(shown), ..Self::new(contexts)? })
     }
 
     /// The contexts.
     pub fn contexts(&self) -> impl Iterator<Item = &Context> + Clone {
         self.volumes.iter().map(|mounted| &*mounted.context)
+    }
+
+    fn shown(&self) -> Result<&Shown, Error> {
+        self.shown.as_ref().ok_or_else(|| Error::not_found(b"folder"))
     }
 
     fn mounted(&self, number: u32) -> Result<&Mounted, Error> {
@@ -135,6 +152,7 @@ impl Tree {
     fn id(&self, inode: Inode) -> Result<Id, Error> {
         let id = inode.id().ok_or_else(|| Error::not_found(b"inode"))?;
         Ok(match (id, self.only()) {
+            (Id::Top, _) if self.shown.is_some() => Id::Shown { folder: Shown::ROOT, file: 0 },
             (Id::Top, Some(only)) => Id::Root { volume: only.context.number() },
             (id, _) => id,
         })
@@ -144,6 +162,7 @@ impl Tree {
     fn inode(&self, id: Id) -> Inode {
         match id {
             Id::Root { .. } if self.only().is_some() => Inode::ROOT,
+            Id::Shown { folder: Shown::ROOT, file: 0 } => Inode::ROOT,
             id => Inode::of(id),
         }
     }
@@ -154,7 +173,8 @@ impl Tree {
         let volume = match id {
             Id::Top => return Ok(Directory::Top),
             Id::Control { volume, number: 0 } => return Ok(Directory::Control(self.mounted(volume)?)),
-            Id::Control { .. } | Id::Stream { .. } => return Err(not()),
+            Id::Shown { folder, file: 0 } => return Ok(Directory::Shown(self.shown()?, folder)),
+            Id::Control { .. } | Id::Stream { .. } | Id::Raw { .. } | Id::Shown { .. } => return Err(not()),
             Id::Root { volume } | Id::File { volume, .. } => volume,
             Id::Made { volume, .. } | Id::Lost { volume, .. } => volume,
         };
@@ -190,12 +210,20 @@ impl Tree {
             }
             Directory::Closed(mounted) if name == CONTROL => self.control_attributes(mounted, 0),
             Directory::Closed(_) => Err(missing()),
+            Directory::Shown(shown, folder) => {
+                let file = || shown.files(folder).ok()?.find(name).map(ShownEntry::File);
+                let found = shown.inside(folder, name).map(ShownEntry::Folder).or_else(file);
+                self.shown_attributes(shown, folder, found.ok_or_else(missing)?)
+            }
             Directory::Names(mounted, _, Slot::ROOT) if name == CONTROL => {
                 self.control_attributes(mounted, 0)
             }
             Directory::Names(mounted, catalogue, slot) => match catalogue.lookup(slot, name) {
                 Some(node) => self.node_attributes(mounted, catalogue, node),
-                None => self.lookup_stream(mounted, catalogue, slot, name)?.ok_or_else(missing),
+                None => match self.lookup_stream(mounted, catalogue, slot, name)? {
+                    Some(stream) => Ok(stream),
+                    None => self.lookup_raw(mounted, catalogue, slot, name)?.ok_or_else(missing),
+                },
             },
         }
     }
@@ -251,6 +279,23 @@ impl Tree {
         Ok(None)
     }
 
+    /// Finds `file.efsraw` where encrypted files are shown as they are. It can be entered and is not listed.
+    fn lookup_raw(
+        &self,
+        mounted: &Mounted,
+        catalogue: &Catalogue,
+        slot: Slot,
+        name: &[u8],
+    ) -> Result<Option<Attributes>, Error> {
+        let node = name.strip_suffix(crate::efs::SUFFIX.as_bytes()).and_then(|of| catalogue.lookup(slot, of));
+        match node.and_then(|node| self.file_of(catalogue, node)) {
+            Some((index, file)) if crate::efs::has_hidden_raw(file) => {
+                self.raw_attributes(mounted, index, file).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn file_of<'a>(&self, catalogue: &'a Catalogue, node: Node) -> Option<(u32, &'a File)> {
         match catalogue.meaning(node) {
             Meaning::File(index) => catalogue.file(index).map(|file| (index, file)),
@@ -260,7 +305,9 @@ impl Tree {
 
     /// The file that a number stands for, or whose stream it stands for.
     fn file(&self, inode: Inode) -> Result<(&Mounted, &Catalogue, u32), Error> {
-        let (Id::File { volume, record } | Id::Stream { volume, record, .. }) = self.id(inode)? else {
+        let (Id::File { volume, record } | Id::Stream { volume, record, .. } | Id::Raw { volume, record }) =
+            self.id(inode)?
+        else {
             return Err(Error::not_found(b"file"));
         };
         let mounted = self.mounted(volume)?;
@@ -283,11 +330,15 @@ impl Tree {
     /// When it is no file, or its content cannot be given.
     pub fn open(&self, inode: Inode) -> Result<Arc<dyn Content>, Error> {
         match self.id(inode)? {
+            Id::Shown { folder, file: file @ 1.. } => {
+                self.shown()?.files(folder)?.open(usize::try_from(file - 1).unwrap_or(usize::MAX))
+            }
             Id::Control { volume, number: number @ 1.. } => self.mounted(volume)?.generated.open(number),
             Id::Stream { stream, .. } => {
                 let (mounted, _, index) = self.file(inode)?;
                 mounted.context.open(index, usize::from(stream))
             }
+            Id::Raw { .. } => self.open_efs_raw(inode),
             Id::File { .. } => {
                 let (mounted, catalogue, index) = self.file(inode)?;
                 let flags = catalogue.file(index).map_or(FileFlags::empty(), |file| file.flags);
@@ -307,6 +358,12 @@ impl Tree {
     pub fn open_efs_raw(&self, inode: Inode) -> Result<Arc<dyn Content>, Error> {
         let (mounted, _, index) = self.file(inode)?;
         mounted.context.open_raw(index)
+    }
+
+    /// True for the raw backup stream of an encrypted file that is shown as it is: it is found beside the file, and not
+    /// listed.
+    pub fn is_hidden_raw(&self, inode: Inode) -> bool {
+        matches!(inode.id(), Some(Id::Raw { .. }))
     }
 
     /// Who can decrypt a file.

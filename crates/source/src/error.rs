@@ -20,6 +20,8 @@ pub enum ErrorKind {
     NotExportFormat,
     /// An encrypted file was asked for, and it is not encrypted.
     NotEncrypted,
+    /// The metadata of an encrypted file have a version that cannot be read.
+    EfsVersion,
     /// Somebody else holds it.
     Busy,
     /// It is sound, but this program cannot read it.
@@ -46,7 +48,7 @@ impl ErrorKind {
             Self::NotFound => 2,                              // ENOENT
             Self::PermissionDenied | Self::KeyNeeded => 13,   // EACCES
             Self::Busy => 16,                                 // EBUSY
-            Self::Unsupported => 95,                          // EOPNOTSUPP
+            Self::Unsupported | Self::EfsVersion => 95,       // EOPNOTSUPP
             Self::InvalidInput => 22,                         // EINVAL
             Self::NotExportFormat | Self::NotEncrypted => 22, // EINVAL
             Self::IsDirectory => 21,                          // EISDIR
@@ -67,6 +69,7 @@ impl ErrorKind {
             Self::NotEncrypted => 0xC000_0291,     // STATUS_FILE_NOT_ENCRYPTED
             Self::Busy => 0xC000_0043,             // STATUS_SHARING_VIOLATION
             Self::Unsupported => 0xC000_00BB,      // STATUS_NOT_SUPPORTED
+            Self::EfsVersion => 0xC000_00BB,       // STATUS_NOT_SUPPORTED
             Self::InvalidInput => 0xC000_000D,     // STATUS_INVALID_PARAMETER
             Self::IsDirectory => 0xC000_00BA,      // STATUS_FILE_IS_A_DIRECTORY
             Self::NotDirectory => 0xC000_0103,     // STATUS_NOT_A_DIRECTORY
@@ -86,6 +89,7 @@ impl ErrorKind {
             Self::NotEncrypted => 6007,                    // ERROR_FILE_NOT_ENCRYPTED
             Self::Busy => 32,                              // ERROR_SHARING_VIOLATION
             Self::Unsupported => 50,                       // ERROR_NOT_SUPPORTED
+            Self::EfsVersion => 6016,                      // ERROR_EFS_VERSION_NOT_SUPPORT
             Self::InvalidInput | Self::IsDirectory => 87,  // ERROR_INVALID_PARAMETER
             Self::NotDirectory => 267,                     // ERROR_DIRECTORY
             Self::ReadOnly => 19,                          // ERROR_WRITE_PROTECT

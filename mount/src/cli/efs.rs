@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{KeyArgs, SelectionArgs};
+use super::VolumeArgs;
 
 /// Files that EFS has encrypted: who can decrypt them, and their raw backup streams.
 #[derive(Debug, Args)]
@@ -31,10 +31,7 @@ pub(crate) struct EfsInfoArgs {
     pub(crate) paths: Vec<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) selection: SelectionArgs,
-
-    #[command(flatten)]
-    pub(crate) keys: KeyArgs,
+    pub(crate) volume: VolumeArgs,
 }
 
 /// Write the raw backup stream of an encrypted file, which needs no key.
@@ -57,11 +54,12 @@ pub(crate) struct EfsExportArgs {
     #[arg(long)]
     pub(crate) force: bool,
 
-    #[command(flatten)]
-    pub(crate) selection: SelectionArgs,
+    /// Leave out named streams.
+    #[arg(long)]
+    pub(crate) drop_streams: bool,
 
     #[command(flatten)]
-    pub(crate) keys: KeyArgs,
+    pub(crate) volume: VolumeArgs,
 }
 
 /// Make a file of a raw backup stream.
@@ -83,6 +81,14 @@ pub(crate) struct EfsImportArgs {
     /// Leave out named streams, which otherwise become `FILE:STREAM`.
     #[arg(long)]
     pub(crate) drop_streams: bool,
+
+    /// Make an encrypted file though a key is given: what is not stored because it is zeros becomes encrypted zeros.
+    #[arg(long, requires = "efs_key")]
+    pub(crate) keep_encrypted: bool,
+
+    /// FILE is a directory, as the raw backup stream is that of one. It may exist.
+    #[arg(long)]
+    pub(crate) directory: bool,
 
     #[command(flatten)]
     pub(crate) keys: EfsKeyArgs,

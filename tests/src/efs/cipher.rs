@@ -1,10 +1,8 @@
 //! The ciphers of EFS over other crates than the program's own code.
 
 use cbc::{
-    Decryptor, Encryptor,
-    cipher::{
-        Block, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit,
-    },
+    Encryptor,
+    cipher::{Block, BlockCipherDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit},
 };
 use des::{Des, TdesEde3};
 use md5::{Digest, Md5};
@@ -92,57 +90,31 @@ fn encrypt_desx(key: &[u8], unit: &mut [u8], offset: u64) {
     }
 }
 
-fn decrypt_desx(key: &[u8], unit: &mut [u8], offset: u64) {
-    let [des, outer, inner] = desx(key);
-    let des = Des::new_from_slice(&des).expect("a key");
-    let mut before = des_iv(offset);
-    for block in unit.chunks_mut(8) {
-        let stored: [u8; 8] = (&*block).try_into().expect("a block");
-        xor(block, &outer);
-        let mut turned = Block::<Des>::try_from(&*block).expect("a block");
-        des.encrypt_block(&mut turned);
-        block.copy_from_slice(&turned);
-        xor(block, &inner);
-        xor(block, &before);
-        before = stored;
-    }
-}
-
 macro_rules! cbc {
-    ($mode:ident, $cipher:ty, $iv:expr, $key:expr, $unit:expr, $run:ident) => {{
-        let mut mode = $mode::<$cipher>::new_from_slices($key, &$iv).expect("a key");
+    ($cipher:ty, $iv:expr, $key:expr, $unit:expr) => {{
+        let mut mode = Encryptor::<$cipher>::new_from_slices($key, &$iv).expect("a key");
         for block in $unit.chunks_mut($iv.len()) {
-            mode.$run(block.try_into().expect("a block"));
+            mode.encrypt_block(block.try_into().expect("a block"));
         }
     }};
 }
 
 /// Encrypts the units of a stream that begins with `units`.
 pub fn encrypt(fek: &Fek, units: &mut [u8]) {
-    let key = &fek.key[..];
-    for (index, unit) in units.chunks_mut(512).enumerate() {
-        let offset = index as u64 * 512;
-        match fek.algorithm {
-            Algorithm::Desx => encrypt_desx(key, unit, offset),
-            Algorithm::TripleDes => cbc!(Encryptor, TdesEde3, des_iv(offset), key, unit, encrypt_block),
-            Algorithm::Aes256 => cbc!(Encryptor, aes::Aes256, aes_iv(offset), key, unit, encrypt_block),
-            Algorithm::Aes192 => cbc!(Encryptor, aes::Aes192, aes_iv(offset), key, unit, encrypt_block),
-            Algorithm::Aes128 => cbc!(Encryptor, aes::Aes128, aes_iv(offset), key, unit, encrypt_block),
-        }
-    }
+    encrypt_at(fek, units, 0);
 }
 
-/// Decrypts the units of a stream that begins with `units`.
-pub fn decrypt(fek: &Fek, units: &mut [u8]) {
+/// Encrypts units of a stream, the first of which stands at byte `from`.
+pub fn encrypt_at(fek: &Fek, units: &mut [u8], from: u64) {
     let key = &fek.key[..];
     for (index, unit) in units.chunks_mut(512).enumerate() {
-        let offset = index as u64 * 512;
+        let offset = from + index as u64 * 512;
         match fek.algorithm {
-            Algorithm::Desx => decrypt_desx(key, unit, offset),
-            Algorithm::TripleDes => cbc!(Decryptor, TdesEde3, des_iv(offset), key, unit, decrypt_block),
-            Algorithm::Aes256 => cbc!(Decryptor, aes::Aes256, aes_iv(offset), key, unit, decrypt_block),
-            Algorithm::Aes192 => cbc!(Decryptor, aes::Aes192, aes_iv(offset), key, unit, decrypt_block),
-            Algorithm::Aes128 => cbc!(Decryptor, aes::Aes128, aes_iv(offset), key, unit, decrypt_block),
+            Algorithm::Desx => encrypt_desx(key, unit, offset),
+            Algorithm::TripleDes => cbc!(TdesEde3, des_iv(offset), key, unit),
+            Algorithm::Aes256 => cbc!(aes::Aes256, aes_iv(offset), key, unit),
+            Algorithm::Aes192 => cbc!(aes::Aes192, aes_iv(offset), key, unit),
+            Algorithm::Aes128 => cbc!(aes::Aes128, aes_iv(offset), key, unit),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! and ntfs-3g writes the bytes and the `$EFS` attribute to the volume (`efs_raw`).
 
 mod cipher;
+mod shelf;
 mod user;
 
 use std::{
@@ -11,7 +12,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-pub use cipher::{Algorithm, decrypt, encrypt};
+pub use cipher::{Algorithm, encrypt, encrypt_at};
+pub use shelf::{Shape, Shelf, Stored, has_holes};
 pub use user::{Purpose, User};
 
 use crate::tools;

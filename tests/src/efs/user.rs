@@ -81,8 +81,13 @@ impl User {
 
     /// Writes key and certificate as PKCS#12, with further options of `openssl pkcs12`.
     pub fn pkcs12(&self, to: &Path, options: &[&str]) {
+        self.pkcs12_with(to, Self::PASSWORD, options);
+    }
+
+    /// The same with another password.
+    pub fn pkcs12_with(&self, to: &Path, password: &str, options: &[&str]) {
         tools::succeed(
-            openssl(&["pkcs12", "-export", "-passout", &format!("pass:{}", Self::PASSWORD)])
+            openssl(&["pkcs12", "-export", "-passout", &format!("pass:{password}")])
                 .args(options)
                 .arg("-inkey")
                 .arg(&self.key)

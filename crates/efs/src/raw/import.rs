@@ -1,4 +1,7 @@
-use std::io::{self, Read};
+use std::{
+    collections::HashSet,
+    io::{self, Read},
+};
 
 use undelfs_source::bytes::{array, u16_at, u32_at, u64_at};
 
@@ -116,7 +119,7 @@ pub fn read<S: Sink>(input: &mut dyn Read, sink: &mut S) -> Result<(), Unread<S:
     let metadata = reader.segment(&item)?;
     sink.metadata(&metadata).map_err(Unread::Sink)?;
 
-    let mut names: Vec<Vec<u8>> = Vec::new();
+    let mut names: HashSet<Vec<u8>> = HashSet::new();
     let mut stream: Option<Position> = None;
     while let Some(item) = reader.item()? {
         if item.tag == STREAM_TAG {
@@ -128,7 +131,7 @@ pub fn read<S: Sink>(input: &mut dyn Read, sink: &mut S) -> Result<(), Unread<S:
                 return Err(bad(item.at, "each stream once, in one part", format!("`{name}` again")));
             }
             sink.stream(&name, header.encrypted).map_err(Unread::Sink)?;
-            names.push(name);
+            names.insert(name);
             stream = Some(Position { encrypted: header.encrypted, next: 0, ended: false });
             continue;
         }

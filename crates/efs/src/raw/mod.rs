@@ -8,9 +8,11 @@ mod import;
 mod pieces;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use export::{Export, Source, TooLarge};
 pub use import::{BadRaw, Block, Sink, Unread, read};
+pub use walk::without_named_streams;
 
 /// What every raw backup stream begins with.
 pub const MAGIC: [u8; 12] = [0, 1, 0, 0, b'R', 0, b'O', 0, b'B', 0, b'S', 0];

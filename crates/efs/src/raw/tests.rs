@@ -243,8 +243,36 @@ fn a_name_with_a_nul_behind_it_is_taken_and_one_that_is_a_path_is_not() {
     }
 }
 
+#[test]
+fn what_comes_before_the_named_streams_is_the_file_without_them() {
+    let bytes = sample();
+    let begin = without_named_streams(&bytes).unwrap() as usize;
+    let mut all = collect(&bytes, 4096).unwrap();
+    all.streams.truncate(1);
+    assert_eq!(collect(&bytes[..begin], 4096).unwrap(), all);
+    assert_eq!(without_named_streams(&bytes[..begin].to_vec()).unwrap(), begin as u64);
+    for cut in 0..begin {
+        assert_eq!(without_named_streams(&bytes[..cut].to_vec()).unwrap(), cut as u64, "cut at {cut}");
+    }
+}
+
+#[test]
+fn many_streams_are_read_in_a_time_that_grows_with_their_number() {
+    let source = |number: u32| source(&format!("{number:05}"), 0, Some(Vec::new()));
+    let bytes = whole(&Export::new(&[0; 100], (0..60_000).map(source).collect(), 4096).unwrap());
+    let before = std::time::Instant::now();
+    assert_eq!(collect(&bytes, 65_536).unwrap().streams.len(), 60_000);
+    assert!(before.elapsed().as_secs() < 20, "{:?}", before.elapsed());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn any_bytes_have_an_end_before_their_named_streams(rest in prop::collection::vec(any::<u8>(), 0..300)) {
+        let bytes = [&MAGIC[..], &[0; 8], &rest].concat();
+        prop_assert!(without_named_streams(&bytes).unwrap() <= bytes.len() as u64);
+    }
+
     #[test]
     fn any_change_of_a_raw_stream_is_read_or_refused(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
         let mut bytes = sample();

@@ -39,6 +39,7 @@ impl Finding {
     const ALL: u8 = 4;
     const PARTLY: u8 = 6;
     const KIND: u8 = 16;
+    const WHOLE: u8 = 128;
 
     /// Everything that was looked at is one byte.
     pub(crate) fn all(byte: Blank) -> Self {
@@ -55,6 +56,11 @@ impl Finding {
         Self(Self::KIND.saturating_add(place))
     }
 
+    /// It is whole, of the kind at this place.
+    pub(crate) fn whole(place: u8) -> Self {
+        Self(Self::WHOLE.saturating_add(place))
+    }
+
     fn content(self) -> Content {
         match self.0 {
             4 => Content::All(Blank::Zeros),
@@ -63,10 +69,12 @@ impl Finding {
             7 => Content::Partly(Blank::Ones),
             2 => Content::Unreadable,
             3 => Content::Unknown,
-            other => other
-                .checked_sub(Self::KIND)
-                .and_then(|place| KINDS.get(usize::from(place)))
-                .map_or(Content::Nothing, Content::Kind),
+            other => {
+                let whole = other.checked_sub(Self::WHOLE);
+                let place = whole.or(other.checked_sub(Self::KIND));
+                let kind = place.and_then(|place| KINDS.get(usize::from(place)));
+                kind.map_or(Content::Nothing, |kind| Content::Kind(kind, whole.is_some()))
+            }
         }
     }
 }
@@ -78,7 +86,8 @@ enum Content {
     Unknown,
     All(Blank),
     Partly(Blank),
-    Kind(&'static Kind),
+    /// Of this kind, and whether it was seen that it is whole.
+    Kind(&'static Kind, bool),
 }
 
 /// The findings of all files, one byte each, filled in from any thread.
@@ -112,8 +121,8 @@ impl Findings {
 pub(crate) enum Remark {
     /// It begins as this kind, which the name does not contradict.
     Begins(&'static Kind),
-    /// It begins as one kind, and the name promises another.
-    Other { found: &'static Kind, promised: &'static Kind },
+    /// It begins as one kind, and the name promises another. `whole`: all of the content is of that kind.
+    Other { found: &'static Kind, promised: &'static Kind, whole: bool },
     /// It begins as no known kind does, and the name promises one.
     Unlike { promised: &'static Kind },
     /// It begins as no known kind does, and need not.
@@ -130,7 +139,9 @@ impl Remark {
     /// The best that a file of which this is said can be.
     pub(crate) fn at_best(&self) -> Confidence {
         match self {
-            Self::Other { found, .. } if found.strength == Strength::Proof => Confidence::Partial,
+            Self::Other { found, whole: false, .. } if found.strength == Strength::Proof => {
+                Confidence::Partial
+            }
             Self::Partly { promised: Some(_), .. } => Confidence::Partial,
             Self::All { promised: Some(_), .. } => Confidence::Lost,
             _ => Confidence::Certain,
@@ -155,7 +166,12 @@ impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Begins(kind) => write!(f, "the content begins as {} does", kind.name),
-            Self::Other { found, promised } => write!(
+            Self::Other { found, promised, whole: true } => write!(
+                f,
+                "the content is {} from its first byte to its last, though the name is one of {}",
+                found.name, promised.name
+            ),
+            Self::Other { found, promised, whole: false } => write!(
                 f,
                 "the content begins as {} does, but the name is one of {}",
                 found.name, promised.name
@@ -204,13 +220,13 @@ pub(crate) fn remark<'a>(finding: Finding, names: impl Iterator<Item = &'a [u8]>
         (Content::Unreadable, _) => Remark::Unreadable,
         (Content::All(byte), promised) => Remark::All { byte, promised },
         (Content::Partly(byte), promised) => Remark::Partly { byte, promised },
-        (Content::Kind(found), _) if fits(found) => Remark::Begins(found),
-        (Content::Kind(found), Some(promised)) if found.strength > Strength::Hint => {
-            Remark::Other { found, promised }
+        (Content::Kind(found, _), _) if fits(found) => Remark::Begins(found),
+        (Content::Kind(found, whole), Some(promised)) if found.strength > Strength::Hint => {
+            Remark::Other { found, promised, whole }
         }
-        (Content::Kind(found), None) if found.strength > Strength::Hint => Remark::Begins(found),
-        (Content::Unknown | Content::Kind(_), Some(promised)) => Remark::Unlike { promised },
-        (Content::Unknown | Content::Kind(_), None) => Remark::Unknown,
+        (Content::Kind(found, _), None) if found.strength > Strength::Hint => Remark::Begins(found),
+        (Content::Unknown | Content::Kind(..), Some(promised)) => Remark::Unlike { promised },
+        (Content::Unknown | Content::Kind(..), None) => Remark::Unknown,
     })
 }
 
@@ -239,6 +255,8 @@ mod tests {
         assert_eq!(at_best, Confidence::Partial);
         assert!(reason.contains("PNG") && reason.contains("JPEG"), "{reason}");
         assert_eq!(said(begin(PNG), &["photo.PNG"]).0, Confidence::Certain);
+        let whole = Finding::whole(recognise(PNG).unwrap());
+        assert_eq!(said(whole, &["photo.jpg"]).0, Confidence::Certain);
     }
 
     #[test]
@@ -301,7 +319,9 @@ mod tests {
         }
         for (place, kind) in KINDS.iter().enumerate() {
             let found = Finding::kind(place as u8).content();
-            assert!(matches!(found, Content::Kind(found) if found.name == kind.name));
+            assert!(matches!(found, Content::Kind(found, false) if found.name == kind.name));
+            let found = Finding::whole(place as u8).content();
+            assert!(matches!(found, Content::Kind(found, true) if found.name == kind.name));
         }
     }
 }

@@ -127,7 +127,7 @@ impl Content for Raw {
 }
 
 /// An opened content as bytes of the layers below.
-struct Opened(Arc<dyn Content>);
+pub(super) struct Opened(pub(super) Arc<dyn Content>);
 
 impl ReadAt for Opened {
     fn size(&self) -> u64 {

@@ -23,4 +23,7 @@ pub(super) fn write(of: &RestorableFile<'_>, terminal: bool, out: &mut Vec<u8>) 
         out.extend_from_slice(of.path);
     }
     out.push(b'\n');
+    if !of.efs.is_empty() {
+        let _ = writeln!(out, "         encrypted, for {}", printable(&report::who(of)));
+    }
 }

@@ -120,6 +120,12 @@ impl Tree {
                 Ok(Some((Cow::Borrowed(CONTROL), self.control_attributes(mounted, 0)?, None)))
             }
             Directory::Closed(_) => Ok(None),
+            Directory::Shown(shown, folder) => {
+                let Some((name, entry)) = shown.entry(folder, at)? else {
+                    return Ok(None);
+                };
+                Ok(Some((Cow::from(name), self.shown_attributes(shown, folder, entry)?, None)))
+            }
             Directory::Names(mounted, catalogue, slot) => {
                 let Some(node) = catalogue.tree.children(slot).get(at) else {
                     return Ok(None);
@@ -141,6 +147,9 @@ impl Tree {
     fn parent(&self, inode: Inode) -> Result<Inode, Error> {
         let volume = match self.directory(inode)? {
             Directory::Top => return Ok(Inode::ROOT),
+            Directory::Shown(shown, folder) => {
+                return Ok(self.inode(Id::Shown { folder: shown.above(folder)?, file: 0 }));
+            }
             Directory::Control(mounted) => mounted.context.number(),
             Directory::Closed(_) | Directory::Names(_, _, Slot::ROOT) => return Ok(Inode::ROOT),
             Directory::Names(mounted, catalogue, slot) => {

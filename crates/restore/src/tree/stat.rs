@@ -2,7 +2,7 @@
 
 use undelfs_volume::filesystem::{File, FileFlags, FileTime};
 
-use super::{Attributes, Mounted, NodeKind, Tree, made_id};
+use super::{Attributes, Mounted, NodeKind, Shown, ShownEntry, Tree, made_id};
 use crate::{
     Catalogue, Error, Inode,
     catalogue::hierarchy::{Meaning, Node},
@@ -20,7 +20,11 @@ impl Tree {
             Id::Top => Ok(directory_attributes(Inode::ROOT)),
             Id::Root { volume } => Ok(self.root_attributes(self.mounted(volume)?)),
             Id::Control { volume, number } => self.control_attributes(self.mounted(volume)?, number),
-            Id::Made { .. } | Id::Lost { .. } => {
+            Id::Shown { folder, file: file @ 1.. } => {
+                let file = usize::try_from(file - 1).unwrap_or(usize::MAX);
+                self.shown_attributes(self.shown()?, folder, ShownEntry::File(file))
+            }
+            Id::Made { .. } | Id::Lost { .. } | Id::Shown { .. } => {
                 self.directory(inode)?;
                 Ok(directory_attributes(inode))
             }
@@ -32,6 +36,11 @@ impl Tree {
                 let (mounted, catalogue, index) = self.file(inode)?;
                 let file = catalogue.file(index).ok_or_else(|| Error::not_found(b"file"))?;
                 self.stream_attributes(mounted, index, file, usize::from(stream))
+            }
+            Id::Raw { .. } => {
+                let (mounted, catalogue, index) = self.file(inode)?;
+                let file = catalogue.file(index).filter(|file| crate::efs::has_hidden_raw(file));
+                self.raw_attributes(mounted, index, file.ok_or_else(|| Error::not_found(b"file"))?)
             }
         }
     }
@@ -55,6 +64,28 @@ impl Tree {
             attributes.size = mounted.generated.size(number)?;
             attributes.volatile = mounted.generated.is_volatile(number);
         }
+        Ok(attributes)
+    }
+
+    /// What `stat` tells of what stands in a folder that is on no volume.
+    pub(super) fn shown_attributes(
+        &self,
+        shown: &Shown,
+        folder: u16,
+        entry: ShownEntry,
+    ) -> Result<Attributes, Error> {
+        let file = match entry {
+            ShownEntry::Folder(folder) => {
+                return Ok(directory_attributes(self.inode(Id::Shown { folder, file: 0 })));
+            }
+            ShownEntry::File(file) => file,
+        };
+        let number = u32::try_from(file).ok().and_then(|file| file.checked_add(1));
+        let number = number.ok_or_else(|| Error::not_found(b"file"))?;
+        let mut attributes = directory_attributes(Inode::of(Id::Shown { folder, file: number }));
+        attributes.kind = NodeKind::File;
+        attributes.size = shown.files(folder)?.size(file)?;
+        attributes.allocated = attributes.size;
         Ok(attributes)
     }
 
@@ -109,6 +140,21 @@ impl Tree {
         let streams = mounted.context.streams(index)?;
         let state = streams.get(number).ok_or_else(|| Error::not_found(b"stream"))?;
         Ok(self.attributes_of_stream(mounted, file, number, state))
+    }
+
+    /// What `stat` tells of the raw backup stream of an encrypted file that is shown as it is.
+    pub(super) fn raw_attributes(
+        &self,
+        mounted: &Mounted,
+        index: u32,
+        file: &File,
+    ) -> Result<Attributes, Error> {
+        let id = Id::Raw { volume: mounted.context.number(), record: file.record };
+        let mut attributes = directory_attributes(self.inode(id));
+        attributes.set_times(file);
+        attributes.kind = NodeKind::File;
+        attributes.size = mounted.context.raw_size(index)?;
+        Ok(attributes)
     }
 
     /// What `stat` tells of a named stream that is shown as a file.

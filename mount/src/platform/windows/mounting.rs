@@ -87,7 +87,7 @@ fn serve(args: &MountArgs, chatter: Chatter, in_background: bool) -> Result<u8, 
     let source = opening_path(&args.source);
     let place = mountpoint::check(&args.mountpoint, &source)?;
     let options = options(args.view, args.content, args.streams);
-    let tree = opening::tree(&source, &args.selection, &options, &args.keys, chatter)?;
+    let tree = opening::mounted(args, &source, &options, chatter)?;
     let found = tree.summary();
     opening::advise(tree.contexts(), options.deep, chatter);
     let settings = Settings {

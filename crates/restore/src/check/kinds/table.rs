@@ -2,9 +2,9 @@
 
 use file_format::FileFormat::*;
 
-use super::Kind;
+use super::{Kind, whole};
 
-/// All kinds. A kind is kept as its place here, in a byte that has room for no more than 200.
+/// All kinds. A kind is kept as its place here, in a byte that has room for no more than 112.
 pub(crate) static KINDS: &[Kind] = &[
     Kind::new(
         "JPEG",
@@ -12,12 +12,14 @@ pub(crate) static KINDS: &[Kind] = &[
         &["jpg", "jpeg", "jpe", "jfif", "mpo"],
         &["thm", "jls", "jps"],
     )
-    .dense(),
+    .dense()
+    .whole(whole::jpeg),
     Kind::new("PNG", &[PortableNetworkGraphics, AnimatedPortableNetworkGraphics], &["png", "apng"], &[])
-        .dense(),
-    Kind::new("GIF", &[GraphicsInterchangeFormat], &["gif"], &[]).dense(),
-    Kind::new("WebP", &[Webp], &["webp"], &[]).dense(),
-    Kind::new("BMP", &[WindowsBitmap], &["bmp"], &["dib", "rle"]),
+        .dense()
+        .whole(whole::png),
+    Kind::new("GIF", &[GraphicsInterchangeFormat], &["gif"], &[]).dense().whole(whole::gif),
+    Kind::new("WebP", &[Webp], &["webp"], &[]).dense().whole(whole::riff),
+    Kind::new("BMP", &[WindowsBitmap], &["bmp"], &["dib", "rle"]).whole(whole::bmp),
     Kind::new(
         "TIFF",
         &[TagImageFileFormat, CanonRaw2, NikonElectronicFile, SonyAlphaRaw, PanasonicRaw, OlympusRawFormat],
@@ -88,7 +90,7 @@ pub(crate) static KINDS: &[Kind] = &[
         &["mks", "mk3d"],
     )
     .dense(),
-    Kind::new("AVI", &[AudioVideoInterleave], &["avi"], &["divx"]),
+    Kind::new("AVI", &[AudioVideoInterleave], &["avi"], &["divx"]).whole(whole::riff),
     Kind::new("WAVE", &[WaveformAudio, CdAudio], &["wav"], &["wave", "mp3", "mp2", "at3", "bwf", "cda"]),
     Kind::new(
         "Windows Media",
@@ -138,7 +140,7 @@ pub(crate) static KINDS: &[Kind] = &[
     Kind::new("Monkey's Audio", &[MonkeysAudio], &["ape"], &["mac"]).dense(),
     Kind::new("WavPack", &[Wavpack], &["wv"], &["wvc"]).dense(),
     Kind::new("AMR", &[AdaptiveMultiRate], &["amr"], &["awb", "3ga"]),
-    Kind::new("PDF", &[PortableDocumentFormat], &["pdf"], &["ai", "fdf", "pdfa"]),
+    Kind::new("PDF", &[PortableDocumentFormat], &["pdf"], &["ai", "fdf", "pdfa"]).whole(whole::pdf),
     Kind::new(
         "PostScript",
         &[Postscript, EncapsulatedPostscript, AdobeIllustratorArtwork],
@@ -240,8 +242,9 @@ pub(crate) static KINDS: &[Kind] = &[
             "tmp",
         ],
     )
-    .dense(),
-    Kind::new("7-Zip", &[SevenZip], &["7z"], &["cb7", "exe"]).dense(),
+    .dense()
+    .whole(whole::zip),
+    Kind::new("7-Zip", &[SevenZip], &["7z"], &["cb7", "exe"]).dense().whole(whole::seven_zip),
     Kind::new("RAR", &[RoshalArchive], &["rar"], &["cbr", "rev", "exe", "r00", "r01"]).dense(),
     Kind::new(
         "gzip",
