@@ -1,6 +1,6 @@
 //! What a context stands for: a file to be exported, or the place of one to be made. Each is done once.
 //!
-//! The numbers that callers hold are those of [`handles`](crate::handles): none is given twice.
+//! The numbers that callers hold are those of [`handles`]: none is given twice.
 
 use std::{
     collections::BTreeMap,
