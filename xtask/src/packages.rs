@@ -54,8 +54,22 @@ pub(crate) fn install() -> Result<(), String> {
 }
 
 /// As [`install`], what building for Windows takes.
+///
+/// # Errors
+/// Also when Debian's compiler is older than what this workspace is written for.
 pub(crate) fn install_for_windows() -> Result<(), String> {
-    install_missing(FOR_WINDOWS)
+    install_missing(FOR_WINDOWS)?;
+    let wanted = env!("CARGO_PKG_RUST_VERSION");
+    let installed = run::output(&mut run::command("/usr/bin/rustc", ["--version"]))?;
+    let minor = |version: &str| version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+    if minor(&installed) >= minor(wanted) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is too old, Rust {wanted} is needed: Debian 12 has it among its security updates; upgrade the packages cargo-web, \
+         rustc-web, rust-web-src and rust-web-clippy",
+        installed.trim()
+    ))
 }
 
 fn install_missing(wanted: &[(&str, &'static str)]) -> Result<(), String> {
