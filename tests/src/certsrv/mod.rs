@@ -4,7 +4,7 @@
 mod pages;
 mod table;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use fastrand::Rng;
 
@@ -16,6 +16,7 @@ use self::{
     pages::{PAGE, Pages, header_sum},
     table::Table,
 };
+use crate::program::undelfs;
 
 /// Size of a log in bytes, as Certificate Services of today have it.
 const LOG: usize = 1 << 20;
@@ -375,4 +376,31 @@ impl Made {
         let bytes: Vec<u8> = list.into_iter().flat_map(u16::to_le_bytes).collect();
         fs::write(folder.join("certbkxp.dat"), bytes).expect("the restore map");
     }
+}
+
+/// Names and bytes of the files in a folder.
+pub fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let read =
+        |entry: fs::DirEntry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap());
+    entries.map(|entry| read(entry.unwrap())).collect()
+}
+
+/// What a backup set of a CA must hold.
+pub fn expected_set(made: &Made) -> BTreeMap<String, Vec<u8>> {
+    let mut files: BTreeMap<String, Vec<u8>> = made.logs.iter().cloned().collect();
+    files.insert(made.database_name(), made.database.clone());
+    files
+}
+
+/// Text of a program, readable whatever it is.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs `undelfs certsrv` and returns its exit code and what it said.
+pub fn certsrv<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> (i32, String, String) {
+    let args = std::iter::once("certsrv".into()).chain(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+    let output = undelfs(args);
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
