@@ -68,6 +68,8 @@ fn cargo(command: &str, target: &str, prefix: &Path) -> Command {
 /// The environment in which programs run under Wine.
 fn wine(command: &mut Command, prefix: &Path) {
     command.env("WINEPREFIX", prefix).env("WINEARCH", "win64").env("WINEDEBUG", "-all");
+    // Wine has only those names that the host's character set has.
+    command.env("LC_ALL", "C.UTF-8");
     // No window says that Wine could install something.
     command.env("WINEDLLOVERRIDES", "mscoree,mshtml=");
     // Tests that plant panics would print one for each.
