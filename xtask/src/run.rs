@@ -40,9 +40,11 @@ pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Comma
     command
 }
 
-/// Cargo of the system's packages, without what rustup and cargo have told us of their own.
-pub(crate) fn system_cargo() -> Command {
-    let mut command = Command::new("/usr/bin/cargo");
+/// A command of the system's own cargo, without what rustup and cargo have told us of theirs.
+pub(crate) fn system_cargo(name: &str) -> Command {
+    // Cargo looks for its further commands among rustup's stand-ins first.
+    let mut command = Command::new(if name == "clippy" { "/usr/bin/cargo-clippy" } else { "/usr/bin/cargo" });
+    command.arg(name);
     for (name, _) in env::vars_os() {
         let told = name.to_str().is_some_and(|name| {
             (name.starts_with("CARGO") && !["CARGO_HOME", "CARGO_TARGET_DIR"].contains(&name))
@@ -56,7 +58,7 @@ pub(crate) fn system_cargo() -> Command {
     let path = env::var_os("PATH").unwrap_or_default();
     let rest = env::split_paths(&path).filter(|folder| !folder.ends_with(".cargo/bin"));
     let path = env::join_paths(std::iter::once(PathBuf::from("/usr/bin")).chain(rest));
-    command.env("PATH", path.unwrap_or_else(|_| "/usr/bin:/bin".into()));
+    command.env("PATH", path.unwrap_or_else(|_| "/usr/bin:/bin".into())).env("CARGO", "/usr/bin/cargo");
     command
 }
 

@@ -47,8 +47,8 @@ fn folder() -> Result<PathBuf, String> {
 
 /// Debian's cargo with Debian's compiler, which builds the standard library too.
 fn cargo(command: &str, target: &str, prefix: &Path) -> Command {
-    let mut cargo = run::system_cargo();
-    cargo.args([command, "--target", target, "-Z", "build-std=std,panic_unwind", "--locked"]);
+    let mut cargo = run::system_cargo(command);
+    cargo.args(["--target", target, "-Z", "build-std=std,panic_unwind", "--locked"]);
     cargo
         .env("RUSTC", "/usr/bin/rustc")
         .env("RUSTDOC", "/usr/bin/rustdoc")
@@ -142,8 +142,8 @@ fn test_units(prefix: &Path) -> Result<PathBuf, String> {
 /// WinFsp's own DLL, which the published package of its bindings carries.
 fn winfsp_dll() -> Result<PathBuf, String> {
     let (package, dll) = WINFSP;
-    let mut metadata = run::system_cargo();
-    metadata.args(["metadata", "--format-version", "1", "--locked", "--filter-platform", GNU]);
+    let mut metadata = run::system_cargo("metadata");
+    metadata.args(["--format-version", "1", "--locked", "--filter-platform", GNU]);
     let said = run::output(&mut metadata)?;
     let paths =
         said.split("\"manifest_path\":\"").filter_map(|rest| rest.split_once('"').map(|(path, _)| path));
