@@ -23,6 +23,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("pip3", "python3-pip"),
     ("ntfsdecrypt", "ntfs-3g"),
     ("openssl", "openssl"),
+    ("qemu-img", "qemu-utils"),
     ("rsync", "rsync"),
     ("script", "bsdutils"),
     ("setpriv", "util-linux"),
@@ -33,6 +34,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("taskset", "util-linux"),
     ("tsk_recover", "sleuthkit"),
     ("valgrind", "valgrind"),
+    ("vshadowmount", "libvshadow-utils"),
     ("wimlib-imagex", "wimtools"),
     ("xz", "xz-utils"),
 ];
